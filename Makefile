@@ -1,0 +1,47 @@
+# make run PROMPT="..."   builds fastgo into .venv and lets Gemma 3 270M continue the prompt
+# make test               builds it and runs the test suite
+# make check              formats, types and lints without changing anything
+PYTHON ?= python3
+PROMPT ?= Once upon a time
+MODEL ?= gemma3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Whatever ends up in the installed package; a change to any of it installs anew.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc shaders python tools -type f \
+  -not -name '*.pyc' -not -name '*.so')
+
+.PHONY: run test check clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/installed-demo
+	@$(BIN)/fastgo run --model $(MODEL) "$(PROMPT)"
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/check_format.py
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Build tools stay in the environment, so that a second build only compiles what changed.
+$(VENV)/build-tools: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.18" ninja
+	@touch $@
+
+$(VENV)/installed-demo: $(SOURCES) $(VENV)/build-tools
+	$(BIN)/python -m pip install --quiet --no-build-isolation ".[demo]"
+	@touch $@
+
+$(VENV)/installed-test: $(SOURCES) $(VENV)/build-tools
+	$(BIN)/python -m pip install --quiet --no-build-isolation ".[demo,test]"
+	@touch $@ $(VENV)/installed-demo
+
+clean:
+	rm -rf build $(VENV)

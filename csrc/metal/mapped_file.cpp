@@ -1,0 +1,65 @@
+#include "metal/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "metal/error.h"
+
+namespace fastgo::metal {
+namespace {
+
+// Owns the mapping; it must outlive every use of the buffer made from it.
+class Mapping {
+ public:
+  Mapping(void* address, std::size_t length, std::shared_ptr<Telemetry> telemetry)
+      : address_(address), length_(length), telemetry_(std::move(telemetry)) {
+    telemetry_->mapped_bytes += length_;
+  }
+  ~Mapping() {
+    munmap(address_, length_);
+    telemetry_->mapped_bytes -= length_;
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+ private:
+  void* address_;
+  std::size_t length_;
+  std::shared_ptr<Telemetry> telemetry_;
+};
+
+[[noreturn]] void fail(const std::string& path, const char* what) {
+  throw Error("can't " + std::string(what) + " " + path + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+std::shared_ptr<Buffer> map_file(MTL::Device* device, const std::string& path, std::shared_ptr<Telemetry> telemetry) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path, "open");
+  struct stat status = {};
+  if (fstat(descriptor, &status) != 0 || status.st_size <= 0) {
+    close(descriptor);
+    throw Error("can't map " + path + ": it is empty or not a regular file");
+  }
+  const auto file_size = static_cast<std::size_t>(status.st_size);
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t length = (file_size + page - 1) / page * page;
+  // Private and writable: Metal wants writable pages for a buffer without copy, and nothing ever writes them.
+  void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
+  close(descriptor);
+  if (address == MAP_FAILED) fail(path, "map");
+  auto mapping = std::make_shared<Mapping>(address, length, std::move(telemetry));
+  auto handle = NS::TransferPtr(device->newBuffer(
+      address, length, MTL::ResourceStorageModeShared, nullptr));
+  if (!handle) throw Error("the device can't use the pages of " + path + " in place");
+  handle->setLabel(ns_string(path));
+  return std::make_shared<Buffer>(std::move(handle), file_size, std::move(mapping));
+}
+
+}  // namespace fastgo::metal

@@ -1,0 +1,57 @@
+// The contract between the C++ that mslc writes from a shader and the CPU driver that runs it.
+//
+// A threadgroup is the unit of work. mslc gives each kernel one function that runs a whole threadgroup: plain loops
+// for kernels without barriers, fibres in lock step for the rest. A native override replaces it for a range of groups.
+#pragma once
+
+#include <cstdint>
+
+#include "shader_table.h"
+
+namespace softmetal::cpu {
+
+struct Size3 {
+  std::uint32_t x, y, z;
+};
+
+// A function constant's value as set on the pipeline, in the order of KernelReflection::constants.
+struct ConstantValue {
+  bool defined;
+  alignas(16) unsigned char bytes[16];
+};
+
+// What all threadgroups of one dispatch share.
+struct Launch {
+  void* const* buffers;  // by [[buffer(n)]] index, offset already added; 31 entries
+  Size3 threads_per_grid;
+  Size3 threadgroups_per_grid;
+  Size3 threads_per_threadgroup;                // as dispatched
+  const std::uint32_t* threadgroup_memory_size;  // dynamic memory by [[threadgroup(n)]] index, bytes; 31 entries
+  const ConstantValue* constants;
+};
+
+// One threadgroup. `threads` is smaller than dispatched at the edge of a dispatchThreads grid.
+struct Threadgroup {
+  Size3 position;
+  Size3 threads;
+};
+
+using RunThreadgroup = void (*)(const Launch&, const Threadgroup&);
+
+// Runs the threadgroups [begin, end) of the grid in linear order, x fastest.
+using RunRange = void (*)(const Launch&, std::uint64_t begin, std::uint64_t end);
+
+struct Kernel {
+  const char* name;
+  RunThreadgroup run;
+  std::uint32_t static_threadgroup_memory;  // bytes
+  bool uses_fibres;
+};
+
+// One translated shader file; `source` of its table entry is the key under which newLibrary finds it.
+struct CompiledShader {
+  const fastgo::ShaderFile* file;
+  const Kernel* kernels;  // in the order of file->kernels
+};
+
+}  // namespace softmetal::cpu

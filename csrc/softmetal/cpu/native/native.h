@@ -1,0 +1,27 @@
+// What native kernels share: the table that each instruction set exports, and scratch memory.
+//
+// The same sources are compiled once per instruction set, each time in a namespace of its own (FASTGO_ISA). They use no
+// templates of the standard library: the linker could otherwise pick a copy compiled for another machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernel_abi.h"
+
+namespace softmetal::cpu::native {
+
+struct NativeKernel {
+  const char* name;
+  RunRange run;
+};
+
+struct NativeTable {
+  const NativeKernel* kernels;
+  std::size_t count;
+};
+
+// At least `bytes` of 64-byte aligned memory of the calling thread, valid until its next call.
+unsigned char* scratch(std::size_t bytes);
+
+}  // namespace softmetal::cpu::native

@@ -1,0 +1,96 @@
+// Native rope_cache: a threadgroup is one head of one row. Angles are the same for all heads of a row.
+#include "cpu/native/native.h"
+#include "cpu/native/rectangles.h"
+#include "cpu/native/vector.h"
+#include "include/rope_cache_args.h"
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+namespace {
+
+struct Rotation {
+  const float* cosines;  // (head_dim / 2,)
+  const float* sines;
+};
+
+void fill_rotation(float position, const float* frequencies, std::uint32_t half_dim, float* cosines, float* sines) {
+  for (std::uint32_t i = 0; i < half_dim; i++) {
+    const float angle = position * frequencies[i];
+    cosines[i] = __builtin_cosf(angle);
+    sines[i] = __builtin_sinf(angle);
+  }
+}
+
+template <typename Out>
+void rotate_head(const float* x, const float* weight, float eps, std::uint32_t head_dim, const Rotation& rotation,
+                 Out* out) {
+  const std::uint32_t half_dim = head_dim / 2;
+  float scale = 1.0f;
+  if (weight != nullptr) {
+    Vector sums = {};
+    float sum = 0.0f;
+    std::uint32_t i = 0;
+    for (; i + width <= head_dim; i += width) sums += load(x + i) * load(x + i);
+    for (; i < head_dim; i++) sum += x[i] * x[i];
+    scale = 1.0f / __builtin_sqrtf((sum + horizontal_sum(sums)) / static_cast<float>(head_dim) + eps);
+  }
+  for (std::uint32_t i = 0; i < half_dim; i++) {
+    float first = x[i] * scale;
+    float second = x[i + half_dim] * scale;
+    if (weight != nullptr) {
+      first *= weight[i];
+      second *= weight[i + half_dim];
+    }
+    const float c = rotation.cosines[i];
+    const float s = rotation.sines[i];
+    store_from_float(out + i, first * c - second * s);
+    store_from_float(out + i + half_dim, second * c + first * s);
+  }
+}
+
+template <typename T>
+void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const auto& args = *static_cast<const RopeCacheArgs*>(launch.buffers[0]);
+  const auto buffer = [&](int index) { return static_cast<const float*>(launch.buffers[index]); };
+  // The function constant has_head_norm: set and true.
+  const bool has_head_norm = launch.constants[0].defined && launch.constants[0].bytes[0] != 0;
+  const auto* positions = static_cast<const std::int32_t*>(launch.buffers[7]);
+  const std::uint32_t head_dim = args.head_dim, heads = args.heads, kv_heads = args.kv_heads;
+  auto* cosines = reinterpret_cast<float*>(scratch(head_dim * sizeof(float)));
+  float* sines = cosines + head_dim / 2;
+  std::uint64_t rotated_row = ~0ull;
+  for (std::uint64_t group = begin; group < end; group++) {
+    const std::uint64_t row = group / (heads + 2 * kv_heads);
+    const auto head = static_cast<std::uint32_t>(group % (heads + 2 * kv_heads));
+    const std::uint32_t position = smaller(static_cast<std::uint32_t>(positions[row]), args.capacity - 1);
+    if (row != rotated_row && head < heads + kv_heads) {
+      fill_rotation(static_cast<float>(position), buffer(6), head_dim / 2, cosines, sines);
+      rotated_row = row;
+    }
+    const Rotation rotation{cosines, sines};
+    if (head < heads) {
+      const std::size_t at = (row * heads + head) * head_dim;
+      rotate_head(buffer(1) + at, has_head_norm ? buffer(4) : nullptr, args.eps, head_dim, rotation,
+                  static_cast<float*>(launch.buffers[8]) + at);
+      continue;
+    }
+    const bool is_key = head < heads + kv_heads;
+    const std::uint32_t kv_head = head - heads - (is_key ? 0 : kv_heads);
+    const float* source = buffer(is_key ? 2 : 3) + (row * kv_heads + kv_head) * head_dim;
+    T* target = static_cast<T*>(launch.buffers[is_key ? 9 : 10]) +
+                (static_cast<std::size_t>(kv_head) * args.capacity + position) * head_dim;
+    if (is_key) {
+      rotate_head(source, has_head_norm ? buffer(5) : nullptr, args.eps, head_dim, rotation, target);
+    } else {
+      for (std::uint32_t i = 0; i < head_dim; i++) store_from_float(target + i, source[i]);
+    }
+  }
+}
+
+}  // namespace
+
+extern const NativeKernel rope_cache_kernels[] = {{"rope_cache_f32", &rope_cache<float>},
+                                                  {"rope_cache_f16", &rope_cache<std::uint16_t>}};
+extern const NativeTable rope_cache_table = {rope_cache_kernels,
+                                             sizeof(rope_cache_kernels) / sizeof(rope_cache_kernels[0])};
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -1,0 +1,16 @@
+// Native kernels that replace a translated one: same name, same arguments, written for an instruction set.
+#pragma once
+
+#include "softmetal/cpu/kernel_abi.h"
+#include "softmetal/environment.h"
+
+namespace softmetal::cpu {
+
+// `isa`: the name that FASTGO_CPU_ISA knows, e.g. "avx2"; `rank` orders instruction sets, higher is better;
+// `supported` says whether this machine can run it. Strings live as long as the process.
+void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(), RunRange run);
+
+// The best registered kernel that the machine supports and `environment` allows; null if there is none.
+RunRange choose_override(const char* kernel_name, const Environment& environment);
+
+}  // namespace softmetal::cpu

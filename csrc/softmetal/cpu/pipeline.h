@@ -1,0 +1,23 @@
+// A kernel chosen and specialised for this machine.
+#pragma once
+
+#include <vector>
+
+#include "softmetal/cpu/kernel_abi.h"
+#include "softmetal/driver.h"
+
+namespace softmetal::cpu {
+
+class CpuLibrary final : public ShaderLibrary {
+ public:
+  const CompiledShader* shader = nullptr;
+};
+
+class CpuPipeline final : public Pipeline {
+ public:
+  Kernel kernel{};
+  RunRange native = nullptr;  // replaces kernel.run if set
+  std::vector<ConstantValue> constants;
+};
+
+}  // namespace softmetal::cpu

@@ -1,0 +1,134 @@
+// Plans programs and runs single pieces of them.
+#include "softmetal/cpu/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace softmetal::cpu {
+namespace {
+
+constexpr std::uint64_t blit_block = 256 * 1024;  // bytes of a copy or fill in one unit
+
+// Native kernels like few long ranges; the shaders' own threadgroups are split finer, which balances better.
+constexpr std::uint64_t native_pieces_per_thread = 3;
+constexpr std::uint64_t shader_pieces_per_thread = 8;
+
+Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
+
+std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
+  const bool native = work.pipeline && work.pipeline->native;
+  const std::uint64_t per_thread = native ? native_pieces_per_thread : shader_pieces_per_thread;
+  return std::min<std::uint64_t>(work.units, per_thread * threads);
+}
+
+void run_threadgroups(const Work& work, const Piece& piece, const FaultSink& faults) {
+  const Launch& launch = work.launch;
+  const Size3 groups = launch.threadgroups_per_grid;
+  const Size3 grid = launch.threads_per_grid;
+  const Size3 threads = launch.threads_per_threadgroup;
+  const std::uint64_t layer = std::uint64_t{groups.x} * groups.y;
+  for (std::uint64_t i = piece.begin; i < piece.end && !faults.faulted(); ++i) {
+    Threadgroup group;
+    group.position.z = static_cast<std::uint32_t>(i / layer);
+    group.position.y = static_cast<std::uint32_t>(i % layer / groups.x);
+    group.position.x = static_cast<std::uint32_t>(i % groups.x);
+    group.threads.x = std::min(threads.x, grid.x - group.position.x * threads.x);
+    group.threads.y = std::min(threads.y, grid.y - group.position.y * threads.y);
+    group.threads.z = std::min(threads.z, grid.z - group.position.z * threads.z);
+    work.pipeline->kernel.run(launch, group);
+  }
+}
+
+void run_blit(const Work& work, const Piece& piece) {
+  const std::uint64_t begin = piece.begin * blit_block;
+  const std::uint64_t size = std::min(work.length, piece.end * blit_block) - begin;
+  if (work.kind == Command::Kind::copy) {
+    std::memcpy(work.destination + begin, work.source + begin, size);
+  } else {
+    std::memset(work.destination + begin, work.value, size);
+  }
+}
+
+}  // namespace
+
+CpuProgram::CpuProgram(const std::vector<Command>& commands, unsigned threads)
+    : threads_(threads), works_(commands.size()), barrier_(commands.size()), first_piece_(1, 0) {
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    add_work(commands[i], works_[i]);
+    barrier_[i] = commands[i].barrier;
+  }
+  for (std::size_t first = 0; first < works_.size();) first = plan_stage(first);
+}
+
+void CpuProgram::add_work(const Command& command, Work& work) {
+  work.kind = command.kind;
+  if (command.kind != Command::Kind::dispatch) {
+    work.destination = reinterpret_cast<unsigned char*>(command.destination);
+    work.source = reinterpret_cast<const unsigned char*>(command.source);
+    work.length = command.length;
+    work.value = command.value;
+    work.units = command.length / blit_block + (command.length % blit_block != 0);
+    return;
+  }
+  work.pipeline = static_cast<const CpuPipeline*>(command.pipeline);
+  for (std::uint32_t i = 0; i < binding_count; ++i) work.buffers[i] = reinterpret_cast<void*>(command.buffers[i]);
+  work.threadgroup_memory = command.threadgroup_memory;
+  work.launch.buffers = work.buffers.data();
+  work.launch.threads_per_grid = size3(command.threads_per_grid);
+  work.launch.threadgroups_per_grid = size3(command.threadgroups_per_grid);
+  work.launch.threads_per_threadgroup = size3(command.threads_per_threadgroup);
+  work.launch.threadgroup_memory_size = work.threadgroup_memory.data();
+  work.launch.constants = work.pipeline->constants.data();
+  const Extent& groups = command.threadgroups_per_grid;
+  work.units = std::uint64_t{groups.x} * groups.y * groups.z;
+}
+
+// Cuts the works from `first_work` to the next barrier into pieces; returns the work after them.
+std::size_t CpuProgram::plan_stage(std::size_t first_work) {
+  std::vector<std::vector<Piece>> of_thread(threads_);
+  unsigned next_thread = 0;
+  std::size_t w = first_work;
+  for (; w < works_.size(); ++w) {
+    if (w > first_work && barrier_[w]) break;
+    const std::uint64_t units = works_[w].units;
+    const std::uint64_t count = wanted_pieces(works_[w], threads_);
+    if (of_thread[0].size() + count / threads_ + 1 > max_pieces_per_thread) break;
+    for (std::uint64_t p = 0; p < count; ++p) {
+      // Fewer pieces than threads: go on where the work before stopped, so that small dispatches spread.
+      const std::uint64_t thread = count < threads_ ? (next_thread + p) % threads_ : p * threads_ / count;
+      of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count});
+    }
+    if (count < threads_) next_thread = static_cast<unsigned>((next_thread + count) % threads_);
+  }
+  for (const std::vector<Piece>& pieces : of_thread) {
+    pieces_.insert(pieces_.end(), pieces.begin(), pieces.end());
+    first_piece_.push_back(pieces_.size());
+  }
+  ++stage_count_;
+  return w;
+}
+
+void CpuProgram::run_piece(std::uint32_t stage, unsigned thread, std::uint32_t index, FaultSink& faults) const {
+  if (faults.faulted()) return;
+  const Piece& piece = pieces_[first_piece_[std::size_t{stage} * threads_ + thread] + index];
+  try {
+    run(piece, faults);
+  } catch (const KernelFault& fault) {
+    const char* kernel = works_[piece.work].pipeline->reflection->name;
+    faults.record(std::string("kernel \"") + kernel + "\": " + fault.what());
+  }
+}
+
+void CpuProgram::run(const Piece& piece, const FaultSink& faults) const {
+  const Work& work = works_[piece.work];
+  if (work.kind != Command::Kind::dispatch) {
+    run_blit(work, piece);
+  } else if (work.pipeline->native) {
+    work.pipeline->native(work.launch, piece.begin, piece.end);
+  } else {
+    run_threadgroups(work, piece, faults);
+  }
+}
+
+}  // namespace softmetal::cpu

@@ -1,0 +1,1 @@
+"""Model files: readers, the table of weight formats, the repository of imported models."""

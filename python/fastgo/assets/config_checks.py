@@ -1,0 +1,100 @@
+"""Sanity of a model's config before anything trusts it: types, ranges, and what must agree with what.
+
+The engine may rely on every config that passed here. Whether all tensors that an architecture needs are present with
+the right shape is for the models to check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fastgo.assets.strict_json import Fields
+from fastgo.errors import UnsupportedModelError
+from fastgo.models.config import ModelConfig
+
+SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen3")
+ACTIVATIONS = ("silu", "gelu_tanh")
+MAX_DIMENSION = 1 << 24
+MAX_LAYERS = 1024
+MAX_POSITIONS = 1 << 30
+
+_INTEGER_LIMITS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "vocab_size": (1, MAX_DIMENSION),
+        "hidden_size": (1, MAX_DIMENSION),
+        "intermediate_size": (1, MAX_DIMENSION),
+        "num_hidden_layers": (1, MAX_LAYERS),
+        "num_attention_heads": (1, 1 << 16),
+        "num_key_value_heads": (1, 1 << 16),
+        "head_dim": (2, 1 << 16),
+        "max_position_embeddings": (1, MAX_POSITIONS),
+        "sliding_window": (0, MAX_POSITIONS),
+    }
+)
+_POSITIVE_NUMBERS = ("rms_norm_eps", "query_scale", "embedding_scale")
+_FIELD_NAMES = frozenset(field.name for field in dataclasses.fields(ModelConfig))
+_ROPE_NAMES = frozenset({"theta", "factor"})
+
+
+def checked_config(data: Any, where: str) -> ModelConfig:
+    """The config that `data` (a dict as `ModelConfig.to_json` makes it, or JSON's form of it) describes.
+
+    Raises:
+        InvalidFileError: a field is missing, unknown, of a wrong type, out of range or at odds with another; the
+            message starts with `where`.
+        UnsupportedModelError: an architecture or activation that is not supported.
+    """
+    fields = Fields(data, where, _FIELD_NAMES)
+    require_supported(fields.text("architecture"), where)
+    if fields.text("hidden_activation") not in ACTIVATIONS:
+        raise UnsupportedModelError(f"{where}: activation {data['hidden_activation'][:40]!r} is not supported")
+    for name, (low, high) in _INTEGER_LIMITS.items():
+        fields.integer(name, low, high)
+    for name in _POSITIVE_NUMBERS:
+        _check_positive(fields, name)
+    _check_rope(fields, "rope")
+    if data["local_rope"] is not None:
+        _check_rope(fields, "local_rope")
+    fields.boolean("tie_word_embeddings")
+    layers = fields.items("layer_is_sliding", MAX_LAYERS)
+    if any(type(layer) is not bool for layer in layers):
+        fields.fail("'layer_is_sliding' holds something else than true and false")
+    _check_agreement(fields, layers)
+    return ModelConfig.from_json(data)
+
+
+def require_supported(architecture: str, where: str) -> None:
+    """Raises UnsupportedModelError, which lists what is supported, for any other architecture."""
+    if architecture not in SUPPORTED_ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"{where}: architecture {architecture[:40]!r} is not supported",
+            hint=f"supported architectures: {', '.join(SUPPORTED_ARCHITECTURES)}",
+        )
+
+
+def _check_positive(fields: Fields, name: str) -> None:
+    if fields.number(name) <= 0:
+        fields.fail(f"{name!r} is {fields.data[name]}, expected a positive number")
+
+
+def _check_rope(fields: Fields, name: str) -> None:
+    rope = Fields(fields.data[name], f"{fields.where}: {name}", _ROPE_NAMES)
+    _check_positive(rope, "theta")
+    _check_positive(rope, "factor")
+
+
+def _check_agreement(fields: Fields, layers: list[Any]) -> None:
+    data = fields.data
+    if data["num_attention_heads"] % data["num_key_value_heads"]:
+        fields.fail(
+            f"{data['num_attention_heads']} attention heads can't share {data['num_key_value_heads']} key-value heads"
+        )
+    if data["head_dim"] % 2:
+        fields.fail(f"'head_dim' is {data['head_dim']}, expected an even number")
+    if layers and len(layers) != data["num_hidden_layers"]:
+        fields.fail(f"'layer_is_sliding' has {len(layers)} entries for {data['num_hidden_layers']} layers")
+    if any(layers) and not data["sliding_window"]:
+        fields.fail("layers slide, 'sliding_window' is 0")

@@ -1,0 +1,108 @@
+"""An opened model folder: its checked manifest, and its weights by mapping their shards.
+
+Opening reads the manifest and looks at file sizes only; `verify` hashes everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+
+import numpy as np
+
+from fastgo.assets import manifest as manifests
+from fastgo.assets.manifest import Manifest, TensorEntry
+from fastgo.assets.quant import Bytes, Float32s, dequantize
+from fastgo.assets.storage import Progress
+from fastgo.assets.strict_json import DAMAGED_HINT
+from fastgo.errors import InvalidFileError
+from fastgo.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on the disk that is ready to run."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path | str) -> ModelFolder:
+        """Read the manifest and check that all files are there with the right size.
+
+        Raises:
+            ModelNotFoundError: no manifest there.
+            InvalidFileError: the manifest is damaged, or a file is missing, a link, or of a wrong size.
+            UnsupportedModelError: as `manifest.load`.
+        """
+        folder = cls(Path(path), manifests.load(Path(path) / manifests.FILE_NAME))
+        for shard in folder.manifest.shards:
+            folder._check_file(shard.file, shard.nbytes)
+        for name in (folder.manifest.tokenizer or {}).get("files", ()):
+            folder._check_file(name, None)
+        return folder
+
+    @property
+    def name(self) -> str:
+        """The source file's name without its ending."""
+        return Path(self.manifest.provenance.source_file).stem
+
+    @property
+    def config(self) -> ModelConfig:
+        """Shapes and constants of the model."""
+        return self.manifest.config
+
+    @property
+    def tensors(self) -> Mapping[str, TensorEntry]:
+        """The table of tensors by Hugging Face name."""
+        return self.manifest.tensors
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard.nbytes for shard in self.manifest.shards)
+
+    def shard_path(self, index: int) -> Path:
+        """The file of shard `index`, as `TensorEntry.shard` counts them."""
+        return self.path / self.manifest.shards[index].file
+
+    def planar(self, name: str) -> Bytes:
+        """A tensor's planar bytes, uint8 (nbytes,), mapped read-only. Raises KeyError for an unknown name."""
+        entry = self.tensors[name]
+        return np.memmap(self.shard_path(entry.shard), np.uint8, "r", entry.offset, (entry.nbytes,))
+
+    def weights(self, name: str) -> Float32s:
+        """A tensor's weights, float32 of its shape. Raises KeyError for an unknown name."""
+        entry = self.tensors[name]
+        return dequantize(entry.format, self.planar(name), *entry.matrix_shape).reshape(entry.shape)
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Hash every shard and compare with the manifest. Raises InvalidFileError on the first that differs."""
+        done = 0
+        for shard in self.manifest.shards:
+            digest = hashlib.sha256()
+            with (self.path / shard.file).open("rb") as file:
+                while chunk := file.read(8 << 20):
+                    digest.update(chunk)
+                    done += len(chunk)
+                    if progress:
+                        progress(done, self.nbytes, f"verifying {shard.file}")
+            if digest.hexdigest() != shard.sha256:
+                raise InvalidFileError(f"{shard.file} differs from its SHA-256 in the manifest", hint=DAMAGED_HINT)
+
+    def _check_file(self, name: str, nbytes: int | None) -> None:
+        try:
+            status = (self.path / name).lstat()
+        except OSError as error:
+            raise InvalidFileError(
+                f"{self.path.name}/{name}: {(error.strerror or '').lower()}", hint=DAMAGED_HINT
+            ) from None
+        if not S_ISREG(status.st_mode):
+            raise InvalidFileError(f"{self.path.name}/{name} is not a regular file", hint=DAMAGED_HINT)
+        if nbytes is not None and status.st_size != nbytes:
+            raise InvalidFileError(
+                f"{self.path.name}/{name} has {status.st_size} bytes, expected {nbytes}", hint=DAMAGED_HINT
+            )

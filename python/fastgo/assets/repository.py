@@ -1,0 +1,183 @@
+"""The cache of imported models, and how a name or path becomes a model folder.
+
+    <cache>/models/<key>/      an imported model; the key stands for the source's content and the importer's version
+    <cache>/sources/<print>    SHA-256 of a source file that was hashed before; the print is of size, time and samples
+    <cache>/locks/<key>        held by the process that imports that model; others wait
+
+Whether a file was imported before is known from its size, time and some samples: no gigabytes are read on a start. A
+file that was only copied or touched is hashed again and finds the same import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from fastgo import switches
+from fastgo.assets import catalog, storage
+from fastgo.assets.convert import IMPORTER_VERSION, TEMPORARY_MARK, file_sha256, import_gguf
+from fastgo.assets.manifest import FILE_NAME
+from fastgo.assets.model_folder import ModelFolder
+from fastgo.assets.storage import Progress
+from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError
+
+_SAMPLES = 32
+_SAMPLE_NBYTES = 16 << 10
+_SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+
+
+def cache_dir() -> Path:
+    """The cache's folder: FASTGO_CACHE_DIR, else the user's cache folder of the platform. It may not exist yet."""
+    configured = switches.value("FASTGO_CACHE_DIR")
+    if configured:
+        return Path(configured).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("fastgo")
+
+
+def open_model(name_or_path: str | Path, progress: Progress | None = None) -> ModelFolder:
+    """Resolve a catalogue name, a fastgo folder, a .gguf file, or the name of an imported model, and open it.
+
+    A GGUF file is imported into the cache on first use; a damaged import is made again.
+
+    Raises:
+        ModelNotFoundError: nothing under that name; the message lists the known ones.
+        InvalidFileError, UnsupportedModelError: the file or folder is damaged or not supported.
+        CacheError: the cache can't be written.
+    """
+    text = str(name_or_path)
+    entry = catalog.BY_NAME.get(text.lower())
+    if entry is not None and not isinstance(name_or_path, Path):
+        return _open_catalogued(entry, progress)
+    try:
+        path = Path(text).expanduser()
+        is_folder, is_there = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelNotFoundError(
+            f"can't look at {text[:200]!r}: {str(error)[:100]}", hint="check the name or path"
+        ) from None
+    if is_folder:
+        return ModelFolder.open(path)
+    if is_there:
+        return _open_gguf(path, progress)
+    for model in list_models():
+        if text in (model.name, model.path.name):
+            return model
+    kind = "file" if os.sep in text or path.suffix else "model"
+    raise ModelNotFoundError(
+        f"no such {kind}: {text[:200]!r}", hint=f"give a .gguf file, a fastgo folder, or one of {catalog.KNOWN_NAMES}"
+    )
+
+
+def list_models() -> list[ModelFolder]:
+    """The sound imports in the cache, ordered by name. Raises CacheError if the cache can't be read."""
+    models = []
+    folder = cache_dir() / "models"
+    with storage.storage_errors(f"read {folder}"):
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in paths:
+        if path.name.startswith(".") or not (path / FILE_NAME).exists():
+            continue
+        try:
+            models.append(ModelFolder.open(path))
+        except FastgoError:
+            continue
+    return sorted(models, key=lambda model: model.name)
+
+
+def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> ModelFolder:
+    model = _open_import(_key(entry.sha256))
+    if model is not None:
+        return model
+    if entry.file is not None:
+        return _open_gguf(catalog.gguf_source(entry, cache_dir()), progress)
+    return _import_once(entry.sha256, lambda scratch: catalog.gguf_source(entry, scratch), progress)
+
+
+def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
+    try:
+        record = cache_dir() / "sources" / _fingerprint(path)
+        sha256 = _read_record(record)
+        model = _open_import(_key(sha256)) if sha256 else None
+        if model is not None:
+            return model
+        sha256 = sha256 or file_sha256(path, progress)
+    except OSError as error:
+        raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
+    model = _import_once(sha256, lambda _: path, progress)
+    with storage.storage_errors(f"write {record}"):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        storage.replace_durably(record, sha256.encode())
+    return model
+
+
+def _key(sha256: str) -> str:
+    return f"{sha256[:32]}.{IMPORTER_VERSION}"
+
+
+def _open_import(key: str) -> ModelFolder | None:
+    """The import under that key if it is there and sound."""
+    try:
+        return ModelFolder.open(cache_dir() / "models" / key)
+    except FastgoError:
+        return None
+
+
+def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress | None) -> ModelFolder:
+    """Import unless another process has done so or does so now. `source(scratch)` gives the GGUF file's path."""
+    key = _key(sha256)
+    cache = cache_dir()
+    models, locks = cache / "models", cache / "locks"
+    with storage.storage_errors(f"use the cache {cache}"):
+        models.mkdir(parents=True, exist_ok=True)
+        locks.mkdir(exist_ok=True)
+    with storage.exclusive_lock(locks / key):
+        model = _open_import(key)
+        if model is not None:
+            return model
+        with storage.storage_errors(f"use the cache {cache}"):
+            _remove_leftovers(models, locks, key)
+            scratch = tempfile.TemporaryDirectory(prefix=f".{key}{TEMPORARY_MARK}", dir=models)
+        with scratch as folder:
+            import_gguf(source(Path(folder)), models / key, progress, source_sha256=sha256)
+        return ModelFolder.open(models / key)
+
+
+def _remove_leftovers(models: Path, locks: Path, own_key: str) -> None:
+    """Remove what killed imports left: our key's (its lock is held), and others' whose lock is free. Raises OSError."""
+    if (models / own_key).exists():
+        shutil.rmtree(models / own_key)
+    for path in models.glob(f".*{TEMPORARY_MARK}*"):
+        key = path.name[1:].split(TEMPORARY_MARK)[0]
+        if key == own_key:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        with storage.exclusive_lock(locks / key, wait=False) as held:
+            if held:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _fingerprint(path: Path) -> str:
+    """Hexadecimal digest of a file's size, modification time and evenly spaced samples. Raises OSError."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        for index in range(_SAMPLES):
+            file.seek(max(0, status.st_size - _SAMPLE_NBYTES) * index // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_NBYTES))
+    return digest.hexdigest()
+
+
+def _read_record(path: Path) -> str | None:
+    """The SHA-256 that a record holds; None if it is absent or damaged: the source is hashed again then."""
+    try:
+        text = path.read_text("ascii")
+    except (OSError, ValueError):
+        return None
+    return text if _SHA256_PATTERN.fullmatch(text) else None

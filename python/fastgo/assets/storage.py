@@ -1,0 +1,91 @@
+"""Writing model folders safely: durable files, one clear error for a full disk, locks between processes, progress."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastgo.errors import CacheError
+
+Progress = Callable[[int, int, str], None]
+"""progress(done_bytes, total_bytes, what)."""
+
+_HINTS = {
+    errno.ENOSPC: "free some disk space, or set FASTGO_CACHE_DIR to a folder on another disk",
+    errno.EDQUOT: "free some of your disk quota, or set FASTGO_CACHE_DIR to a folder on another disk",
+    errno.EACCES: "check the folder's permissions, or set FASTGO_CACHE_DIR to a folder you can write",
+    errno.EPERM: "check the folder's permissions, or set FASTGO_CACHE_DIR to a folder you can write",
+    errno.EROFS: "set FASTGO_CACHE_DIR to a folder you can write",
+    errno.ENOLCK: "this file system has no locks: set FASTGO_CACHE_DIR to a folder on a local disk",
+}
+_OTHER_HINT = "check the disk, or set FASTGO_CACHE_DIR to another folder"
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn an OSError inside into a CacheError "can't <what>: <reason>"."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = _HINTS.get(error.errno or 0, _OTHER_HINT)
+        raise CacheError(f"can't {what}: {reason}", hint=hint) from None
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a new file and flush it to the disk. Raises OSError."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, whatever was there before. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    write_durably(temporary, data)
+    temporary.replace(path)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush a folder's files and the folder itself to the disk. Raises OSError."""
+    for path in [*folder.iterdir(), folder]:
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Flush one file or folder to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive_lock(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock that `path` stands for against all processes. It ends with the process, however that ends.
+
+    Yields True when held; False, at once, if another holds it and `wait` is False. Raises CacheError.
+    """
+    with storage_errors(f"lock {path}"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with storage_errors(f"lock {path}"):
+            held = _try_lock(descriptor, wait)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True

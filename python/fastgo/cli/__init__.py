@@ -1,0 +1,21 @@
+"""The command line. One file a command; ui.py holds all output that is not plain data.
+
+Data goes to stdout, everything else to stderr. Exit codes are those of fastgo.errors, 2 for wrong usage, 130 after
+Ctrl-C, 70 for a fault of fastgo itself.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fastgo.errors import INTERRUPTED_EXIT_CODE
+
+
+def main() -> None:
+    """Runs the command line on sys.argv and exits with the command's code."""
+    try:
+        from fastgo.cli.app import app
+
+        app(prog_name="fastgo")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT_CODE)

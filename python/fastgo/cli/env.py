@@ -1,0 +1,89 @@
+"""`fastgo env`: the facts to put into a report of a fault."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import fastgo
+from fastgo import switches
+from fastgo.cli import ui
+from fastgo.cli.formats import Format
+
+
+def env(
+    output: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.TABLE,
+) -> None:
+    """Show versions, devices, the cache and the environment switches."""
+    facts = collect()
+    if output is Format.JSON:
+        ui.json_data(facts)
+        return
+    devices = [(f"device {index}", _device_line(device)) for index, device in enumerate(facts["devices"])]
+    ui.table(
+        [
+            ("fastgo", facts["version"]),
+            ("python", facts["python"]),
+            ("system", facts["system"]),
+            *(devices or [("devices", facts["device_error"] or "none")]),
+            ("cache", f"{facts['cache']['path']} ({ui.size(facts['cache']['bytes'])})"),
+            *((name, f"{text}  ({switches.SWITCHES[name]})") for name, text in facts["switches"].items()),
+            *((name, "unknown switch, ignored") for name in facts["unknown_switches"]),
+        ]
+    )
+    if not facts["switches"]:
+        ui.note(f"no switches are set; there are {', '.join(switches.SWITCHES)}")
+
+
+def collect() -> dict[str, Any]:
+    """Returns the facts as plain JSON; `device_error` says why there are no devices, if so."""
+    from fastgo.assets.repository import cache_dir
+
+    devices, device_error = _find_devices()
+    cache = cache_dir()
+    return {
+        "version": fastgo.__version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "devices": devices,
+        "device_error": device_error,
+        "cache": {"path": str(cache), "bytes": _folder_size(cache)},
+        "switches": switches.set_switches(),
+        "unknown_switches": switches.unknown_switches(),
+    }
+
+
+def _find_devices() -> tuple[list[dict[str, Any]], str | None]:
+    try:
+        from fastgo import _fastmetal
+
+        return [dict(device) for device in _fastmetal.devices()], None
+    except Exception as error:  # whatever is wrong with the native part is the very thing to report here
+        return [], f"{type(error).__name__}: {error}"
+
+
+def _device_line(device: dict[str, Any]) -> str:
+    memory = "unified memory" if device.get("unified") else "own memory"
+    parts = [f"{device.get('name')} ({device.get('driver')})", f"{ui.size(int(device.get('memory') or 0))} {memory}"]
+    if device.get("threads"):
+        parts.append(f"{device['threads']} threads")
+    if device.get("isa"):
+        parts.append(str(device["isa"]))
+    return ", ".join(parts)
+
+
+def _folder_size(folder: Path) -> int:
+    """Returns the bytes of all files below `folder`; what can't be read counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except OSError:
+                continue
+    return total

@@ -1,0 +1,107 @@
+"""`fastgo run`: answers one prompt, or holds a conversation on a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypedDict
+
+import typer
+
+from fastgo.cli import ui
+from fastgo.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastgo import LLM
+
+
+class _Sampling(TypedDict):
+    max_tokens: int | None
+    temperature: float
+    seed: int
+
+
+def run(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name, model folder or .gguf file.", metavar="NAME|PATH")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to answer; else --file, else standard input, else a conversation.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Longest answer.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most likely token.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Start of the random numbers.")] = 0,
+    system: Annotated[str | None, typer.Option(help="Instructions in front of the conversation.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
+    ] = False,
+    context: Annotated[int | None, typer.Option(min=1, help="Length of the context in tokens.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
+) -> None:
+    """Answer a prompt, or hold a conversation."""
+    if not math.isfinite(temperature):
+        raise UsageError(f"--temperature: expected a finite number, found {temperature}", hint="0 is the default")
+    text = _read_prompt(prompt, file)
+    import fastgo
+
+    with ui.progress() as progress:
+        llm = fastgo.load(model, device=device, context=context, progress=progress)
+    sampling = _Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
+    with llm:
+        if text is None:
+            _converse(llm, system, raw, sampling)
+        else:
+            _answer(llm, llm.generate(text, system=system, raw=raw, **sampling))
+
+
+def _read_prompt(prompt: str | None, file: Path | None) -> str | None:
+    """Returns the prompt; None if it is to be asked for on a terminal."""
+    if prompt is not None and file is not None:
+        raise UsageError("a prompt and --file were both given", hint="give one of them")
+    if file is not None:
+        try:
+            return file.read_bytes().decode("utf-8", errors="replace")
+        except OSError as error:
+            raise UsageError(f"can't read {file}: {error.strerror or error}", hint="check the path") from None
+    if prompt is not None:
+        return prompt
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    if not text:
+        raise UsageError("standard input is empty: expected a prompt", hint="give a prompt as argument or with --file")
+    return text
+
+
+def _answer(llm: LLM, pieces: Iterator[str]) -> str:
+    """Streams one answer and its telemetry. After Ctrl-C both end cleanly, then KeyboardInterrupt goes on."""
+    writer = ui.AnswerWriter()
+    answer: list[str] = []
+    interrupted = False
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            answer.append(piece)
+    except KeyboardInterrupt:
+        interrupted = True
+    writer.end()
+    ui.telemetry(llm.telemetry())
+    if interrupted:
+        raise KeyboardInterrupt
+    return "".join(answer)
+
+
+def _converse(llm: LLM, system: str | None, raw: bool, sampling: _Sampling) -> None:
+    """Asks and answers until /bye or the end of input. A base model continues each text on its own."""
+    is_chat = llm.is_chat and not raw
+    ui.note("/bye or Ctrl-D ends the conversation" if is_chat else "base model: it continues your text; /bye ends")
+    messages = [{"role": "system", "content": system}] if system and is_chat else []
+    while (text := ui.ask()) is not None:
+        if not text.strip():
+            continue
+        if not is_chat:
+            _answer(llm, llm.generate(text, system=system, raw=raw, **sampling))
+            continue
+        messages.append({"role": "user", "content": text})
+        messages.append({"role": "assistant", "content": _answer(llm, llm.chat(list(messages), **sampling))})

@@ -1,0 +1,88 @@
+"""A loaded model: weights mapped onto a device, rotary tables, and graphs made from its architecture. Immutable.
+
+Many sessions may share one engine. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgo import _fastmetal
+from fastgo.assets.model_folder import ModelFolder
+from fastgo.errors import InvalidFileError
+from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.graph.lower import Memory
+from fastgo.models.architectures import get_architecture
+from fastgo.models.config import RopeConfig
+
+
+@dataclass(frozen=True)
+class WeightRecord:
+    """One weight as the graph sees it: matrix shape, format, and its bytes on the device."""
+
+    shape: tuple[int, ...]
+    format: str
+    memory: Memory
+
+
+class Engine:
+    """Weights and constants of one model on one device.
+
+    Raises InvalidFileError when a weight is missing or has a wrong shape, DeviceError when mapping fails.
+    """
+
+    def __init__(self, device: _fastmetal.Device, folder: ModelFolder) -> None:
+        self.device = device
+        self.folder = folder
+        self.config = folder.config
+        self.architecture = get_architecture(self.config.architecture)
+        self._check_weights()
+        shards = [device.map_file(str(folder.shard_path(i))) for i in range(len(folder.manifest.shards))]
+        self.weights = {
+            name: WeightRecord(entry.shape, entry.format, Memory(shards[entry.shard], entry.offset, entry.nbytes))
+            for name, entry in folder.tensors.items()
+        }
+        self.rope = self._rope_table(self.config.rope)
+        self.local_rope = self._rope_table(self.config.local_rope) if self.config.local_rope else None
+
+    @property
+    def is_float32(self) -> bool:
+        """All weights are float32: the model is run to be exact, so its cache is float32 as well."""
+        return all(weight.format == "f32" for weight in self.weights.values())
+
+    def weight_tensor(self, graph: Graph, name: str) -> Tensor:
+        """The weight of that name as a tensor of `graph`."""
+        weight = self.weights[name]
+        return graph.tensor(name, weight.shape, weight.format, Storage.WEIGHT)
+
+    def _check_weights(self) -> None:
+        tensors = self.folder.tensors
+        for name, shape in self.architecture.expected_shapes(self.config):
+            if name not in tensors:
+                raise InvalidFileError(f"{self.folder.path}: weight {name} is missing", hint="import the model again")
+            if tuple(tensors[name].shape) != shape:
+                raise InvalidFileError(
+                    f"{self.folder.path}: weight {name} has shape {tuple(tensors[name].shape)}, expected {shape}",
+                    hint="import the model again from a sound file",
+                )
+            if len(shape) == 1 and tensors[name].format != "f32":
+                raise InvalidFileError(
+                    f"{self.folder.path}: norm weight {name} is {tensors[name].format}, expected f32",
+                    hint="import the model again",
+                )
+
+    def _rope_table(self, rope: RopeConfig) -> _fastmetal.Buffer:
+        """Radians a position for each pair of a head: theta^(-2i / head_dim) / factor, float32."""
+        exponents = np.arange(0, self.config.head_dim, 2, dtype=np.float32) / np.float32(self.config.head_dim)
+        frequencies = (np.float32(1.0) / np.float32(rope.theta) ** exponents) / np.float32(rope.factor)
+        return upload(self.device, frequencies.astype(np.float32), "rope frequencies")
+
+
+def upload(device: _fastmetal.Device, values: npt.NDArray[np.float32], label: str) -> _fastmetal.Buffer:
+    """A small host-visible buffer with these values."""
+    buffer = device.buffer(values.nbytes, label)
+    np.frombuffer(buffer, values.dtype, values.size)[:] = values.ravel()
+    return buffer

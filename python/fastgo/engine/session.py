@@ -1,0 +1,175 @@
+"""One timeline over an engine: tokens whose keys and values are cached, prefill, decode, rewind.
+
+Decode runs one step ahead of the host: while a token is read and printed, the device computes the next.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgo import _fastmetal
+from fastgo.engine.engine import Engine
+from fastgo.engine.kv_cache import KvCache, cache_capacity
+from fastgo.engine.sampling import Sampling
+from fastgo.engine.steps import MAX_ROWS, Output, State, Step, StepBuilder, read_floats
+from fastgo.errors import DeviceError, UsageError
+
+_KEPT_STEPS = 6  # recorded passes of other sizes than decode's
+_MAX_LOGITS_BYTES = 64 << 20  # of one pass that leaves the logits of all its rows
+
+
+class Session:
+    """A timeline of at most `context` tokens. Not for use from several threads at once.
+
+    Raises UsageError for token ids outside the vocabulary and for more tokens than the context holds.
+    """
+
+    def __init__(self, engine: Engine, context: int | None = None) -> None:
+        self._engine = engine
+        limit = engine.config.max_position_embeddings
+        if context is not None and not 1 <= context <= limit:
+            raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
+        self.context = context or limit
+        self.tokens: list[int] = []
+        self._state = State(engine.device, self.context)
+        self._cache = self._new_cache(1)
+        self._builder = StepBuilder(engine, self._state, self._cache)
+        self._steps: OrderedDict[tuple[int, Output], Step] = OrderedDict()
+
+    @property
+    def memory_nbytes(self) -> int:
+        """KV cache and arenas of the recorded passes."""
+        return self._cache.nbytes + sum(step.arena_nbytes for step in self._steps.values())
+
+    def rewind(self, length: int) -> None:
+        """Forgets all tokens but the first `length`."""
+        del self.tokens[length:]
+
+    def reuse_prefix(self, ids: Sequence[int]) -> None:
+        """Rewinds to what the timeline has in common with `ids`, but leaves at least their last token to be run."""
+        shared = 0
+        while shared < min(len(self.tokens), len(ids) - 1) and self.tokens[shared] == ids[shared]:
+            shared += 1
+        self.rewind(shared)
+
+    def prefill(self, ids: Sequence[int], *, chunk: int = MAX_ROWS) -> None:
+        """Appends `ids` to the timeline, in passes of `chunk` tokens."""
+        self._run_chunks(ids, Output.NOTHING, Output.NOTHING, chunk)
+
+    def logits(self, ids: Sequence[int], *, chunk: int = MAX_ROWS) -> npt.NDArray[np.float32]:
+        """Appends `ids`; returns the logits after the last one, float32 (vocab_size,)."""
+        step = self._run_chunks(ids, Output.NOTHING, Output.LAST_LOGITS, chunk)
+        assert step.logits is not None
+        return read_floats(self._engine.device, step.logits, (self._engine.config.vocab_size,))
+
+    def all_logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Appends `ids`; returns the logits after each of them, float32 (len(ids), vocab_size)."""
+        vocab_size = self._engine.config.vocab_size
+        self._check(ids)
+        rows = min(MAX_ROWS, max(1, _MAX_LOGITS_BYTES // (4 * vocab_size)))
+        logits = np.empty((len(ids), vocab_size), np.float32)
+        for begin in range(0, len(ids), rows):
+            part = ids[begin : begin + rows]
+            step = self._run(part, Output.ALL_LOGITS)
+            assert step.logits is not None
+            logits[begin : begin + len(part)] = read_floats(
+                self._engine.device, step.logits, (len(part), vocab_size)
+            )  # fmt: skip
+        return logits
+
+    def generate(
+        self, ids: Sequence[int], sampling: Sampling, max_tokens: int, stop_ids: Collection[int] = ()
+    ) -> Iterator[int]:
+        """Appends `ids`, then yields up to `max_tokens` tokens drawn one after the other.
+
+        Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the last
+        is part of the timeline when the iterator is closed.
+        """
+        self._state.set_sampling(sampling.pack())
+        self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)
+        running: deque[_fastmetal.Submission] = deque()
+        try:
+            for count in range(1, max_tokens + 1):
+                token = int(self._state.history[len(self.tokens) - 1])
+                if token < 0:
+                    raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
+                full = len(self.tokens) >= self.context
+                last = count == max_tokens or full or token in stop_ids
+                if not last:
+                    running.append(self._submit_next())
+                yield token
+                if last:
+                    return
+                running.popleft().wait()
+                self.tokens.append(token)
+        finally:
+            while running:
+                running.popleft().wait()
+
+    def _submit_next(self) -> _fastmetal.Submission:
+        """Starts the pass over the token that was sampled last."""
+        self._reserve(len(self.tokens) + 1)
+        return self._engine.device.submit([self._step(1, Output.NEXT_TOKEN).program])
+
+    def _check(self, ids: Sequence[int]) -> None:
+        vocab_size = self._engine.config.vocab_size
+        if not len(ids):
+            raise UsageError("the prompt is empty", hint="give at least one token")
+        if min(ids) < 0 or max(ids) >= vocab_size:
+            raise UsageError(f"a token id is outside the vocabulary of {vocab_size} tokens")
+        needed = len(self.tokens) + len(ids)
+        if needed > self.context:
+            raise UsageError(
+                f"the prompt needs {needed} tokens, the context holds {self.context}",
+                hint="shorten the prompt or raise --context",
+            )
+
+    def _run_chunks(self, ids: Sequence[int], between: Output, last: Output, chunk: int) -> Step:
+        self._check(ids)
+        if not 1 <= chunk <= MAX_ROWS:
+            raise UsageError(f"chunk is {chunk}, expected 1 to {MAX_ROWS}")
+        self._reserve(len(self.tokens) + len(ids))
+        for begin in range(0, len(ids), chunk):
+            part = ids[begin : begin + chunk]
+            step = self._run(part, last if begin + chunk >= len(ids) else between)
+        return step
+
+    def _run(self, ids: Sequence[int], output: Output) -> Step:
+        rows, start = len(ids), len(self.tokens)
+        self._reserve(start + rows)
+        step = self._step(rows, output)
+        self._state.tokens[:rows] = ids
+        self._state.positions[:rows] = np.arange(start, start + rows)
+        self._engine.device.submit([step.program]).wait()
+        self.tokens.extend(ids)
+        return step
+
+    def _step(self, rows: int, output: Output) -> Step:
+        key = (rows, output)
+        if key not in self._steps:
+            self._steps[key] = self._builder.build(rows, output)
+            while len(self._steps) > _KEPT_STEPS:
+                self._steps.popitem(last=False)
+        self._steps.move_to_end(key)
+        return self._steps[key]
+
+    def _reserve(self, tokens: int) -> None:
+        """Makes room for `tokens` positions; only while nothing runs."""
+        if tokens <= self._cache.capacity:
+            return
+        larger = self._new_cache(tokens)
+        if self.tokens:
+            larger.copy_from(self._cache, len(self.tokens))
+        self._cache = larger
+        self._steps.clear()
+        self._builder = StepBuilder(self._engine, self._state, larger)
+
+    def _new_cache(self, tokens: int) -> KvCache:
+        dtype = "f32" if self._engine.is_float32 else "f16"
+        return KvCache(
+            self._engine.device, self._engine.config, cache_capacity(tokens, self.context), dtype
+        )  # fmt: skip

@@ -1,0 +1,146 @@
+"""Recorded programs of a session: one forward pass over a number of rows, with what is wanted from it.
+
+Owns the graphs' path from the architecture through the passes to a program; the session owns when they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgo import _fastmetal
+from fastgo.engine.engine import Engine
+from fastgo.engine.kv_cache import KvCache
+from fastgo.engine.sampling import PARAMETER_WORDS
+from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.graph.lower import Lowering, Memory
+from fastgo.graph.passes import run_passes
+from fastgo.models.forward import Forward, LayerCache
+from fastgo.ops.sample import sample
+
+MAX_ROWS = 512  # tokens of a prefill chunk
+
+
+class Output(Enum):
+    """What a pass leaves behind besides the keys and values of its rows."""
+
+    NOTHING = "nothing"
+    LAST_LOGITS = "last_logits"
+    ALL_LOGITS = "all_logits"
+    NEXT_TOKEN = "next_token"  # sampled from the last row
+
+
+class State:
+    """Small host-visible buffers that passes of a session read and write; int32 but for the sampling parameters.
+
+    `tokens` and `positions` (MAX_ROWS,) are a pass's input; a sampled token and its position go to their first element,
+    so that decode feeds itself. `history` holds the token sampled at each position.
+    """
+
+    def __init__(self, device: _fastmetal.Device, max_positions: int) -> None:
+        self.buffers = {
+            "tokens": device.buffer(MAX_ROWS * 4, "tokens"),
+            "positions": device.buffer(MAX_ROWS * 4, "positions"),
+            "history": device.buffer(max_positions * 4, "history"),
+            "parameters": device.buffer(PARAMETER_WORDS * 4, "sampling parameters"),
+        }
+        self.tokens = np.frombuffer(self.buffers["tokens"], np.int32)
+        self.positions = np.frombuffer(self.buffers["positions"], np.int32)
+        self.history = np.frombuffer(self.buffers["history"], np.int32)
+
+    def set_sampling(self, packed: bytes) -> None:
+        """Sets the parameters of `sample`; only while nothing runs."""
+        np.frombuffer(self.buffers["parameters"], np.uint8)[:] = np.frombuffer(packed, np.uint8)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A recorded pass. `logits` is where they are left, None if the pass leaves none."""
+
+    program: _fastmetal.Program
+    logits: Memory | None
+    arena_nbytes: int
+
+
+class StepBuilder:
+    """Builds steps for one session's state and cache."""
+
+    def __init__(self, engine: Engine, state: State, cache: KvCache) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._memory = {name: Memory(buffer, 0, buffer.nbytes) for name, buffer in state.buffers.items()}
+        self._memory["rope"] = Memory(engine.rope, 0, engine.rope.nbytes)
+        if engine.local_rope is not None:
+            self._memory["local_rope"] = Memory(engine.local_rope, 0, engine.local_rope.nbytes)
+        for layer, (keys, values) in enumerate(cache.buffers):
+            self._memory[f"keys {layer}"] = Memory(keys, 0, keys.nbytes)
+            self._memory[f"values {layer}"] = Memory(values, 0, values.nbytes)
+
+    def graph(self, rows: int, output: Output) -> Graph:
+        """The fused graph of a pass over `rows` tokens."""
+        graph = Graph()
+        config = self._engine.config
+        history = self._state(graph, "history", (self._memory["history"].nbytes // 4,), "i32")
+        tokens = self._state(graph, "tokens", (MAX_ROWS,), "i32")
+        positions = self._state(graph, "positions", (MAX_ROWS,), "i32")
+        half_head = (config.head_dim // 2,)
+        weights: dict[str, Tensor] = {}
+
+        def weight(name: str) -> Tensor:
+            if name not in weights:
+                weights[name] = self._engine.weight_tensor(graph, name)
+            return weights[name]
+
+        forward = Forward(
+            config=config,
+            weight=weight,
+            tokens=tokens.rows(0, rows),
+            positions=positions.rows(0, rows),
+            rope=self._state(graph, "rope", half_head, "f32"),
+            local_rope=self._state(graph, "local_rope", half_head, "f32") if self._engine.local_rope else None,
+            cache=[self._layer_cache(graph, layer) for layer in range(config.num_hidden_layers)],
+            output_rows=range(0 if output is Output.ALL_LOGITS else rows - 1, rows),
+        )
+        logits = self._engine.architecture.forward(forward)
+        if output is Output.NEXT_TOKEN:
+            parameters = self._state(graph, "parameters", (PARAMETER_WORDS,), "u32")
+            last = positions.rows(rows - 1, rows)
+            sample(logits, parameters, last, tokens.rows(0, 1), positions.rows(0, 1), history)
+        elif output is not Output.NOTHING:
+            graph.results.append(logits)
+        run_passes(graph)
+        return graph
+
+    def build(self, rows: int, output: Output) -> Step:
+        """Plans, allocates and records a pass."""
+        graph = self.graph(rows, output)
+        lowering = Lowering(self._engine.device, graph, self._resolve)
+        program = lowering.record(f"{output.value} x {rows}")
+        logits = lowering.memory(graph.results[0]) if graph.results else None
+        return Step(program, logits, lowering.arena_nbytes)
+
+    def _state(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+        return graph.tensor(name, shape, dtype, Storage.STATE)
+
+    def _layer_cache(self, graph: Graph, layer: int) -> LayerCache:
+        shape, dtype = self._cache.shape, self._cache.dtype
+        return LayerCache(
+            self._state(graph, f"keys {layer}", shape, dtype), self._state(graph, f"values {layer}", shape, dtype)
+        )
+
+    def _resolve(self, tensor: Tensor) -> Memory:
+        if tensor.storage is Storage.WEIGHT:
+            return self._engine.weights[tensor.name].memory
+        return self._memory[tensor.name]
+
+
+def read_floats(device: _fastmetal.Device, memory: Memory, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A copy of float32 values on the device; nothing that writes them may be running."""
+    if device.info["has_unified_memory"]:
+        return np.frombuffer(memory.buffer, np.float32, int(np.prod(shape)), memory.offset).reshape(shape).copy()
+    staging = device.buffer(memory.nbytes, "read back")
+    device.copy(memory.buffer, memory.offset, staging, 0, memory.nbytes).wait()
+    return np.frombuffer(staging, np.float32, int(np.prod(shape))).reshape(shape).copy()

@@ -1,0 +1,145 @@
+"""From nodes to a recorded device program: memory, argument structs, and barriers where memory says so.
+
+A dispatch starts a new stage when it touches bytes that an earlier dispatch of the stage writes, or writes bytes that
+one reads. Everything else in a stage may overlap on the device.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fastgo import _fastmetal
+from fastgo.graph.dag import ELEMENT_BYTES, Graph, KernelCall, Storage, Tensor
+from fastgo.graph.plan import plan_arena
+
+_STRUCT_CODES = {"uint": "I", "int": "i", "float": "f", "ulong": "Q", "long": "q"}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where a tensor's root lives: a device buffer, the byte offset in it, and how many bytes belong to the tensor."""
+
+    buffer: _fastmetal.Buffer
+    offset: int
+    nbytes: int
+
+
+@lru_cache(maxsize=None)
+def _reflection(kernel: str) -> dict[str, Any]:
+    return _fastmetal.kernel(kernel)
+
+
+def pack_arguments(kernel: str, values: Mapping[str, Any]) -> bytes:
+    """The bytes of a kernel's argument struct (its buffer 0). Raises ValueError when names or lengths don't agree."""
+    argument = next(a for a in _reflection(kernel)["arguments"] if a["index"] == 0 and a["is_buffer"])
+    fields = {f["name"]: f for f in argument["fields"]}
+    if fields.keys() != values.keys():
+        raise ValueError(f"{kernel} takes arguments {sorted(fields)}, got {sorted(values)}")
+    packed = bytearray(argument["size"])
+    for name, member in fields.items():
+        value = values[name] if member["count"] > 1 else (values[name],)
+        if len(value) != member["count"]:
+            raise ValueError(f"{kernel}: argument {name} has {member['count']} elements, got {len(value)}")
+        struct.pack_into(f"<{member['count']}{_STRUCT_CODES[member['type']]}", packed, member["offset"], *value)
+    return bytes(packed)
+
+
+class _Hazards:
+    """Byte ranges touched since the last barrier, by buffer."""
+
+    def __init__(self) -> None:
+        self._touched: list[tuple[object, int, int, bool]] = []
+
+    def conflict(self, accesses: list[tuple[object, int, int, bool]]) -> bool:
+        return any(
+            (writes or wrote) and key is other and begin < other_end and other_begin < end
+            for key, begin, end, writes in accesses
+            for other, other_begin, other_end, wrote in self._touched
+        )
+
+    def clear(self) -> None:
+        self._touched.clear()
+
+    def add(self, accesses: list[tuple[object, int, int, bool]]) -> None:
+        # Weights are never written, so they can't conflict.
+        self._touched.extend(accesses)
+
+
+class Lowering:
+    """Lowers one graph onto one device.
+
+    `resolve` gives the memory of a weight or state tensor. The arena is allocated here and lives as long as the
+    program that uses it.
+    """
+
+    def __init__(self, device: _fastmetal.Device, graph: Graph, resolve: Callable[[Tensor], Memory]) -> None:
+        self._device = device
+        self._graph = graph
+        self._resolve = resolve
+        plan = plan_arena(graph, device.heap_alignment)
+        self.arena_nbytes = plan.nbytes
+        heap = device.heap(plan.nbytes, "arena", device.info["has_unified_memory"])
+        # The heap itself is the key of hazards: placed buffers overlap where the plan reuses memory.
+        self._heap = heap
+        self._offsets = plan.offsets
+        self._placed = {
+            root: heap.place(offset, root.nbytes, root.name) for root, offset in plan.offsets.items()
+        }  # fmt: skip
+
+    def memory(self, tensor: Tensor) -> Memory:
+        """Memory of a tensor's root."""
+        root = tensor.root
+        if root.storage is Storage.ARENA:
+            return Memory(self._placed[root], 0, root.nbytes)
+        return self._resolve(root)
+
+    def record(self, label: str, *, indirect: bool = True) -> _fastmetal.Program:
+        """Records the graph's dispatches, with a barrier wherever memory is handed on."""
+        program = self._device.program(label, indirect)
+        hazards = _Hazards()
+        for node in self._graph.nodes:
+            for call in node.op.lower(node):
+                accesses = self._accesses(call)
+                if hazards.conflict(accesses):
+                    program.barrier()
+                    hazards.clear()
+                hazards.add(accesses)
+                self._dispatch(program, call)
+        program.finish()
+        return program
+
+    def _accesses(self, call: KernelCall) -> list[tuple[object, int, int, bool]]:
+        writes = {a["name"]: a["writes"] for a in _reflection(call.kernel)["arguments"]}
+        accesses: list[tuple[object, int, int, bool]] = []
+        for name, tensor in call.buffers.items():
+            if tensor is None or tensor.root.storage is Storage.WEIGHT:
+                continue
+            root = tensor.root
+            begin = tensor.offset * ELEMENT_BYTES[tensor.dtype]
+            end = begin + tensor.nbytes if tensor.is_contiguous else root.nbytes
+            if root.storage is Storage.ARENA:
+                base = self._offsets[root]
+                accesses.append((self._heap, base + begin, base + end, writes[name]))
+            else:
+                memory = self._resolve(root)
+                accesses.append((memory.buffer, memory.offset + begin, memory.offset + end, writes[name]))
+        return accesses
+
+    def _dispatch(self, program: _fastmetal.Program, call: KernelCall) -> None:
+        arguments = [a for a in _reflection(call.kernel)["arguments"] if a["is_buffer"] and a["index"] > 0]
+        if {a["name"] for a in arguments} != call.buffers.keys():
+            names = sorted(a["name"] for a in arguments)
+            raise ValueError(f"{call.kernel} takes buffers {names}, got {sorted(call.buffers)}")
+        bindings: list[tuple[_fastmetal.Buffer, int] | None] = [None] * (1 + max(a["index"] for a in arguments))
+        for argument in arguments:
+            tensor = call.buffers[argument["name"]]
+            if tensor is not None:
+                memory = self.memory(tensor)
+                offset = 0 if tensor.offset == 0 else tensor.offset * ELEMENT_BYTES[tensor.dtype]
+                bindings[argument["index"]] = (memory.buffer, memory.offset + offset)
+        pipeline = self._device.pipeline(call.kernel, dict(call.constants))
+        program.dispatch(pipeline, bindings, pack_arguments(call.kernel, call.arguments), call.grid, call.threads)

@@ -1,0 +1,1 @@
+"""The architectures: one ModelConfig, one module each that reads like the paper."""

@@ -1,0 +1,52 @@
+"""What a model's forward pass is given.
+
+Shapes: rows is the number of tokens of this pass; all activations are (rows, width) float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastgo.graph.dag import Tensor
+from fastgo.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """Keys and values of one layer: (num_key_value_heads, capacity, head_dim)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Inputs of a forward pass.
+
+    `weight(name)` gives a weight by its Hugging Face name; `tokens` and `positions` are (rows,) int32. `rope` and
+    `local_rope` are (head_dim / 2,) float32, radians a position. `output_rows` selects the rows whose logits are wanted.
+    """
+
+    config: ModelConfig
+    weight: Callable[[str], Tensor]
+    tokens: Tensor
+    positions: Tensor
+    rope: Tensor
+    local_rope: Tensor | None
+    cache: list[LayerCache]
+    output_rows: range
+
+    def layer_weight(self, layer: int, name: str) -> Tensor:
+        """The weight `name` of a layer, without its `.weight`."""
+        return self.weight(f"model.layers.{layer}.{name}.weight")
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The rows of x whose logits are wanted."""
+        if len(self.output_rows) == x.shape[0]:
+            return x
+        return x.rows(self.output_rows.start, self.output_rows.stop)
+
+    def head(self) -> Tensor:
+        """The output matrix: the embedding table where they are tied."""
+        return self.weight("model.embed_tokens.weight" if self.config.tie_word_embeddings else "lm_head.weight")

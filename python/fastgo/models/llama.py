@@ -1,0 +1,28 @@
+"""Llama-family models: Llama 2, SmolLM. Touvron et al. 2023; transformers' modeling_llama.py.
+
+Pre-norm layers, grouped-query attention with rotary embedding, SiLU-gated feed-forward.
+"""
+
+from __future__ import annotations
+
+from fastgo.graph.dag import Tensor
+from fastgo.models.blocks import gated_feed_forward, grouped_query_attention
+from fastgo.models.forward import Forward
+from fastgo.ops.add import add
+from fastgo.ops.embed import embed
+from fastgo.ops.matmul import matmul
+from fastgo.ops.rms_norm import rms_norm
+
+
+def llama(forward: Forward, *, has_head_norm: bool = False) -> Tensor:
+    """Logits (len(output_rows), vocab_size) float32. `has_head_norm` is what Qwen 3 adds."""
+    config, eps = forward.config, forward.config.rms_norm_eps
+    x = embed(forward.weight("model.embed_tokens.weight"), forward.tokens)
+    for layer in range(config.num_hidden_layers):
+        h = rms_norm(x, forward.layer_weight(layer, "input_layernorm"), eps=eps)
+        x = add(x, grouped_query_attention(forward, layer, h, rope=forward.rope, has_head_norm=has_head_norm))
+
+        h = rms_norm(x, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps)
+        x = add(x, gated_feed_forward(forward, layer, h))
+    x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
+    return matmul(x, forward.head())

@@ -1,0 +1,69 @@
+"""attention: causal scaled dot-product attention over the KV cache, with grouped heads and a sliding window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops.common import SIMD_WIDTH, Array
+
+_SIMDGROUPS = 4  # SIMDGROUPS of the shader
+_HEAD_DIM_STEPS = (32, 64, 128, 256)  # the shader's instantiations; a head uses the next larger one
+
+
+def attention(q: Tensor, k_cache: Tensor, v_cache: Tensor, positions: Tensor, *, scale: float, window: int) -> Tensor:
+    """q (rows, heads * head_dim) float32, caches (kv_heads, capacity, head_dim) -> (rows, heads * head_dim) float32.
+
+    Row r sees the positions (positions[r] - window, positions[r]]; window 0 means all from the start.
+    """
+    head_dim = k_cache.shape[2]
+    if head_dim > _HEAD_DIM_STEPS[-1]:
+        raise ValueError(f"head_dim {head_dim} is larger than attention's {_HEAD_DIM_STEPS[-1]}")
+    y = q.graph.output("attention", q.shape)
+    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions}
+    q.graph.add_node(ATTENTION, inputs, {"y": y}, scale=scale, window=window)
+    return y
+
+
+def _lower(node: Node) -> list[KernelCall]:
+    k_cache = node.inputs["k_cache"]
+    kv_heads, capacity, head_dim = k_cache.shape
+    rows, width = node.inputs["q"].shape
+    heads = width // head_dim
+    step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
+    arguments = {
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "capacity": capacity,
+        "window": node.window,
+        "scale": node.scale,
+    }
+    return [
+        KernelCall(
+            f"attention_{k_cache.dtype}_d{step}",
+            {**node.inputs, **node.outputs},
+            arguments,
+            (heads, rows, 1),
+            (_SIMDGROUPS * SIMD_WIDTH, 1, 1),
+        )
+    ]
+
+
+def reference(q: Array, k_cache: Array, v_cache: Array, positions: Array, *, scale: float, window: int) -> Array:
+    kv_heads, capacity, head_dim = k_cache.shape
+    rows = q.shape[0]
+    heads = q.reshape(rows, -1, head_dim)
+    group = heads.shape[1] // kv_heads
+    scores = np.einsum("rhd,hcd->rhc", heads, np.repeat(k_cache, group, axis=0)) * scale
+    cache_positions = np.arange(capacity)
+    visible = cache_positions[None, :] <= positions[:, None]
+    if window:
+        visible &= cache_positions[None, :] > positions[:, None] - window
+    scores = np.where(visible[:, None, :], scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return np.asarray(np.einsum("rhc,hcd->rhd", weights, np.repeat(v_cache, group, axis=0)).reshape(q.shape))
+
+
+ATTENTION = Op("attention", _lower, reference)

@@ -1,0 +1,44 @@
+"""What several operations need: plane tables for weights, grid arithmetic, activation codes of the shaders."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgo.assets import quant
+from fastgo.graph.dag import Tensor
+
+Array = npt.NDArray[Any]
+
+SIMD_WIDTH = 32
+WEIGHTS_PER_BLOCK = 32
+_PLANE_ROLES = ("low", "high", "scales", "mins", "super_scales", "super_mins")
+ACTIVATIONS = {"silu": 0, "gelu_tanh": 1}  # enum Activation of shaders/include/activation.h
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@lru_cache(maxsize=None)
+def _plane_offsets(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
+    offsets = {plane.role: plane.offset for plane in quant.layout(dtype, rows, columns)}
+    return tuple(offsets.get(role, 0) // quant.PLANE_ALIGNMENT for role in _PLANE_ROLES)
+
+
+def plane_offsets(weight: Tensor) -> tuple[int, ...]:
+    """Where each plane of a (rows, columns) weight starts, in units of 64 bytes; the `planes` of the kernels."""
+    rows, columns = weight.shape
+    return _plane_offsets(weight.dtype, rows, columns)
+
+
+def activate(name: str, x: Array) -> Array:
+    """The gate of a gated linear unit, in the precision of `x`."""
+    if name == "silu":
+        return np.asarray(x / (1.0 + np.exp(-x)))
+    if name == "gelu_tanh":
+        return np.asarray(0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))))
+    raise ValueError(f"unknown activation {name}, expected one of {sorted(ACTIVATIONS)}")

@@ -1,0 +1,28 @@
+"""matmul_glu: act(x Wgateᵀ) * (x Wupᵀ) in one kernel. Made by the fusion pass of the same name."""
+
+from __future__ import annotations
+
+from fastgo.graph.dag import KernelCall, Node, Op
+from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets
+from fastgo.ops.matmul import Tile, tiled_call
+
+_VECTOR = Tile(rows=1, outputs=2, simdgroups=2)
+_BATCH = Tile(rows=8, outputs=1, simdgroups=4)
+
+
+def _lower(node: Node) -> list[KernelCall]:
+    gate, up = node.inputs["gate"], node.inputs["up"]
+    arguments: dict[str, object] = {
+        "gate_planes": plane_offsets(gate),
+        "up_planes": plane_offsets(up),
+        "activation": ACTIVATIONS[node.activation],
+    }
+    return [tiled_call(f"matmul_glu_{gate.dtype}", node, gate.shape[0], _VECTOR, _BATCH, arguments)]
+
+
+def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:
+    """With dequantised weights."""
+    return activate(activation, x @ gate.T) * (x @ up.T)
+
+
+MATMUL_GLU = Op("matmul_glu", _lower, reference)

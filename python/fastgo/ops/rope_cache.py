@@ -1,0 +1,99 @@
+"""rope_cache: per-head norm of Q and K, rotary embedding, and the write of K and V into the cache.
+
+Su et al. 2021, halves layout (as in transformers): element i pairs with element i + head_dim / 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops import rms_norm
+from fastgo.ops.common import SIMD_WIDTH, Array
+
+
+def rope_cache(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    frequencies: Tensor,
+    positions: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    *,
+    q_weight: Tensor | None = None,
+    k_weight: Tensor | None = None,
+    eps: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """q (rows, heads * head_dim), k and v (rows, kv_heads * head_dim) float32; frequencies (head_dim / 2,) float32.
+
+    Returns the rotated q and the caches (kv_heads, capacity, head_dim) after the write at `positions` (rows,) int32.
+    With `q_weight` and `k_weight` (head_dim,) each head is RMS-normed first.
+    """
+    graph = q.graph
+    inputs = {"q": q, "k": k, "v": v, "frequencies": frequencies, "positions": positions}
+    if q_weight is not None and k_weight is not None:
+        inputs |= {"q_weight": q_weight, "k_weight": k_weight}
+    outputs = {
+        "q_out": graph.output("rope_cache", q.shape),
+        "k_cache": graph.alias(k_cache),
+        "v_cache": graph.alias(v_cache),
+    }
+    graph.add_node(ROPE_CACHE, inputs, outputs, eps=eps)
+    return outputs["q_out"], outputs["k_cache"], outputs["v_cache"]
+
+
+def _lower(node: Node) -> list[KernelCall]:
+    kv_heads, capacity, head_dim = node.outputs["k_cache"].shape
+    rows = node.inputs["q"].shape[0]
+    heads = node.inputs["q"].shape[1] // head_dim
+    has_head_norm = "q_weight" in node.inputs
+    buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **node.outputs}
+    arguments = {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "capacity": capacity, "eps": node.eps}
+    return [
+        KernelCall(
+            f"rope_cache_{node.outputs['k_cache'].dtype}",
+            buffers,
+            arguments,
+            (heads + 2 * kv_heads, rows, 1),
+            (SIMD_WIDTH, 1, 1),
+            {"has_head_norm": has_head_norm},
+        )
+    ]
+
+
+def rotate(x: Array, frequencies: Array, positions: Array) -> Array:
+    """Rotary embedding of x (rows, heads, head_dim)."""
+    angles = positions[:, None, None] * frequencies
+    first, second = np.split(x, 2, axis=-1)
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def reference(
+    q: Array,
+    k: Array,
+    v: Array,
+    frequencies: Array,
+    positions: Array,
+    k_cache: Array,
+    v_cache: Array,
+    *,
+    q_weight: Array | None = None,
+    k_weight: Array | None = None,
+    eps: float = 0.0,
+) -> tuple[Array, Array, Array]:
+    """The rotated q and the new caches."""
+    kv_heads, _, head_dim = k_cache.shape
+    rows = q.shape[0]
+    q_heads, k_heads = q.reshape(rows, -1, head_dim), k.reshape(rows, kv_heads, head_dim)
+    if q_weight is not None and k_weight is not None:
+        q_heads = rms_norm.reference(q_heads, q_weight, eps=eps)
+        k_heads = rms_norm.reference(k_heads, k_weight, eps=eps)
+    new_k, new_v = k_cache.copy(), v_cache.copy()
+    new_k[:, positions] = rotate(k_heads, frequencies, positions).swapaxes(0, 1)
+    new_v[:, positions] = v.reshape(rows, kv_heads, head_dim).swapaxes(0, 1)
+    return rotate(q_heads, frequencies, positions).reshape(q.shape), new_k, new_v
+
+
+ROPE_CACHE = Op("rope_cache", _lower, reference)

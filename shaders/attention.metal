@@ -1,0 +1,99 @@
+// attention: causal scaled dot-product attention over the KV cache, with grouped heads and an optional sliding window.
+//
+//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (kv_heads, capacity, head_dim) of type T
+//   row r sees the cache positions (positions[r] - window, positions[r]]; window 0 means from the start
+//
+// Grid: (heads, rows). The simdgroups of a threadgroup take every n-th position with an online softmax each (Milakov
+// and Gimelshein 2018) and are merged at the end. PER_LANE = head_dim / 32, rounded up.
+#include "include/attention_args.h"
+
+#include <metal_stdlib>
+using namespace metal;
+
+constant constexpr uint SIMDGROUPS = 4;
+// Smaller than any score, yet finite: infinities don't survive fast math.
+constant constexpr float LOWEST = -1e30f;
+
+template <typename T, uint PER_LANE>
+kernel void attention(constant AttentionArgs& args [[buffer(0)]],
+                      device const float* q [[buffer(1)]],
+                      device const T* k_cache [[buffer(2)]],
+                      device const T* v_cache [[buffer(3)]],
+                      device const int* positions [[buffer(4)]],
+                      device float* y [[buffer(5)]],
+                      uint2 group [[threadgroup_position_in_grid]],
+                      uint lane [[thread_index_in_simdgroup]],
+                      uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup float best[SIMDGROUPS];
+  threadgroup float total[SIMDGROUPS];
+  threadgroup float partial[SIMDGROUPS][PER_LANE * 32];
+  uint head_dim = args.head_dim;
+  uint kv_head = group.x / (args.heads / args.kv_heads);
+  ulong row_start = (ulong(group.y) * args.heads + group.x) * head_dim;
+  device const T* keys = k_cache + ulong(kv_head) * args.capacity * head_dim;
+  device const T* values = v_cache + ulong(kv_head) * args.capacity * head_dim;
+
+  float query[PER_LANE];
+  float sum[PER_LANE];
+  for (uint i = 0; i < PER_LANE; i++) {
+    uint d = lane + i * 32;
+    query[i] = d < head_dim ? q[row_start + d] * args.scale : 0.0f;
+    sum[i] = 0.0f;
+  }
+  uint end = min(uint(positions[group.y]) + 1, args.capacity);
+  uint begin = args.window != 0 && end > args.window ? end - args.window : 0;
+  float running_max = LOWEST;
+  float running_total = 0.0f;
+  for (uint p = begin + simdgroup; p < end; p += SIMDGROUPS) {
+    float dot = 0.0f;
+    for (uint i = 0; i < PER_LANE; i++) {
+      uint d = lane + i * 32;
+      dot += d < head_dim ? query[i] * float(keys[ulong(p) * head_dim + d]) : 0.0f;
+    }
+    float score = simd_sum(dot);
+    float new_max = max(running_max, score);
+    float shrink = precise::exp(running_max - new_max);
+    float weight = precise::exp(score - new_max);
+    running_max = new_max;
+    running_total = running_total * shrink + weight;
+    for (uint i = 0; i < PER_LANE; i++) {
+      uint d = lane + i * 32;
+      sum[i] = sum[i] * shrink + (d < head_dim ? weight * float(values[ulong(p) * head_dim + d]) : 0.0f);
+    }
+  }
+
+  if (lane == 0) {
+    best[simdgroup] = running_max;
+    total[simdgroup] = running_total;
+  }
+  for (uint i = 0; i < PER_LANE; i++) {
+    partial[simdgroup][lane + i * 32] = sum[i];
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (simdgroup != 0) {
+    return;
+  }
+  float overall = best[0];
+  for (uint s = 1; s < SIMDGROUPS; s++) {
+    overall = max(overall, best[s]);
+  }
+  float denominator = 0.0f;
+  for (uint s = 0; s < SIMDGROUPS; s++) {
+    denominator += total[s] * precise::exp(best[s] - overall);
+  }
+  for (uint d = lane; d < head_dim; d += 32) {
+    float numerator = 0.0f;
+    for (uint s = 0; s < SIMDGROUPS; s++) {
+      numerator += partial[s][d] * precise::exp(best[s] - overall);
+    }
+    y[row_start + d] = numerator / denominator;
+  }
+}
+
+#define INSTANTIATE(name, T)                                                                                \
+  template [[host_name("attention_" #name "_d32")]] kernel decltype(attention<T, 1>) attention<T, 1>;  \
+  template [[host_name("attention_" #name "_d64")]] kernel decltype(attention<T, 2>) attention<T, 2>;  \
+  template [[host_name("attention_" #name "_d128")]] kernel decltype(attention<T, 4>) attention<T, 4>; \
+  template [[host_name("attention_" #name "_d256")]] kernel decltype(attention<T, 8>) attention<T, 8>;
+INSTANTIATE(f32, float)
+INSTANTIATE(f16, half)

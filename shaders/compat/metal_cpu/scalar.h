@@ -1,0 +1,213 @@
+// MSL's scalar types. half and bfloat are 16-bit storage; every operation is done in float32 and rounded to nearest even.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+#define METAL_FUNC inline __attribute__((always_inline))
+
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+
+namespace metal {
+
+using schar = signed char;
+using ::uchar;
+using ::uint;
+using ::ulong;
+using ::ushort;
+using std::int16_t;
+using std::int32_t;
+using std::int64_t;
+using std::int8_t;
+using std::ptrdiff_t;
+using std::size_t;
+using std::uint16_t;
+using std::uint32_t;
+using std::uint64_t;
+using std::uint8_t;
+
+template <typename To, typename From>
+METAL_FUNC constexpr To as_type(From value) {
+  static_assert(sizeof(To) == sizeof(From), "as_type needs types of one size");
+  return __builtin_bit_cast(To, value);
+}
+
+namespace cpu {
+
+struct HalfFormat {
+  static constexpr float decode_portable(std::uint16_t bits) {
+    const std::uint32_t magnitude = bits & 0x7FFFu;
+    const std::uint32_t sign = (bits & 0x8000u) << 16;
+    if (magnitude >= 0x7C00u) return as_type<float>(sign | 0x7F800000u | (magnitude & 0x3FFu) << 13);
+    // Exact for subnormals too: the exponent's offset is a multiplication by 2^112.
+    const float scaled = as_type<float>(magnitude << 13) * 0x1p112f;
+    return as_type<float>(as_type<std::uint32_t>(scaled) | sign);
+  }
+
+  static constexpr std::uint16_t encode_portable(float value) {
+    const std::uint32_t bits = as_type<std::uint32_t>(value);
+    const std::uint32_t sign = bits >> 16 & 0x8000u;
+    std::uint32_t magnitude = bits & 0x7FFFFFFFu;
+    if (magnitude > 0x7F800000u) return static_cast<std::uint16_t>(sign | 0x7E00u | (magnitude >> 13 & 0x3FFu));
+    if (magnitude >= 0x477FF000u) return static_cast<std::uint16_t>(sign | 0x7C00u);
+    if (magnitude < 0x38800000u) {
+      // Adding 0.5 leaves the subnormal's digits, rounded to even, in the low bits of the sum.
+      const float shifted = as_type<float>(magnitude) + 0.5f;
+      return static_cast<std::uint16_t>(sign | (as_type<std::uint32_t>(shifted) - 0x3F000000u));
+    }
+    magnitude += 0xFFFu + (magnitude >> 13 & 1u) - (112u << 23);
+    return static_cast<std::uint16_t>(sign | magnitude >> 13);
+  }
+
+  METAL_FUNC static constexpr float decode(std::uint16_t bits) {
+#if defined(__F16C__)
+    if (!__builtin_is_constant_evaluated()) return _cvtsh_ss(bits);
+#endif
+    return decode_portable(bits);
+  }
+
+  METAL_FUNC static constexpr std::uint16_t encode(float value) {
+#if defined(__F16C__)
+    if (!__builtin_is_constant_evaluated()) {
+      return static_cast<std::uint16_t>(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(value), 0), 0));
+    }
+#endif
+    return encode_portable(value);
+  }
+};
+
+struct BfloatFormat {
+  METAL_FUNC static constexpr float decode(std::uint16_t bits) {
+    return as_type<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
+
+  METAL_FUNC static constexpr std::uint16_t encode(float value) {
+    const std::uint32_t bits = as_type<std::uint32_t>(value);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
+    return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+  }
+};
+
+// A 16-bit float. It converts to float by itself and to other types only when asked: so `c ? x : 0` stays 16-bit.
+template <typename Format>
+struct SmallFloat {
+  std::uint16_t bits;
+
+  SmallFloat() = default;
+  METAL_FUNC constexpr SmallFloat(float value) : bits(Format::encode(value)) {}
+  template <typename T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, float>, int> = 0>
+  METAL_FUNC constexpr SmallFloat(T value) : bits(Format::encode(static_cast<float>(value))) {}
+
+  template <typename T, std::enable_if_t<std::is_same_v<T, float>, int> = 0>
+  METAL_FUNC constexpr operator T() const {
+    return Format::decode(bits);
+  }
+  template <typename T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, float>, int> = 0>
+  METAL_FUNC explicit constexpr operator T() const {
+    return static_cast<T>(Format::decode(bits));
+  }
+
+  METAL_FUNC constexpr SmallFloat operator-() const {
+    SmallFloat negated = *this;
+    negated.bits = static_cast<std::uint16_t>(bits ^ 0x8000u);
+    return negated;
+  }
+  METAL_FUNC constexpr SmallFloat operator+() const { return *this; }
+  METAL_FUNC constexpr SmallFloat& operator++() { return *this = SmallFloat(Format::decode(bits) + 1.0f); }
+  METAL_FUNC constexpr SmallFloat& operator--() { return *this = SmallFloat(Format::decode(bits) - 1.0f); }
+  METAL_FUNC constexpr SmallFloat operator++(int) {
+    SmallFloat before = *this;
+    ++*this;
+    return before;
+  }
+  METAL_FUNC constexpr SmallFloat operator--(int) {
+    SmallFloat before = *this;
+    --*this;
+    return before;
+  }
+};
+
+template <typename T>
+inline constexpr bool is_small_float = false;
+template <typename Format>
+inline constexpr bool is_small_float<SmallFloat<Format>> = true;
+
+template <typename T>
+inline constexpr bool is_scalar = std::is_arithmetic_v<T> || is_small_float<T>;
+
+// What a binary operation on two scalars gives, by C's conversions extended to the small floats.
+template <typename A, typename B>
+struct Common {
+  using type = std::common_type_t<A, B>;
+};
+template <typename F>
+struct Common<SmallFloat<F>, SmallFloat<F>> {
+  using type = SmallFloat<F>;
+};
+template <typename F, typename G>
+struct Common<SmallFloat<F>, SmallFloat<G>> {
+  using type = float;
+};
+template <typename F, typename B>
+struct Common<SmallFloat<F>, B> {
+  using type = std::conditional_t<std::is_floating_point_v<B>, float, SmallFloat<F>>;
+};
+template <typename A, typename F>
+struct Common<A, SmallFloat<F>> : Common<SmallFloat<F>, A> {};
+template <typename A, typename B>
+using common = typename Common<A, B>::type;
+
+template <typename A, typename B>
+using enable_if_small =
+    std::enable_if_t<is_scalar<A> && is_scalar<B> && (is_small_float<A> || is_small_float<B>), int>;
+
+#define SOFTMETAL_ARITHMETIC(op)                                           \
+  template <typename A, typename B, enable_if_small<A, B> = 0>             \
+  METAL_FUNC constexpr common<A, B> operator op(A a, B b) {                \
+    return common<A, B>(static_cast<float>(a) op static_cast<float>(b));   \
+  }                                                                        \
+  template <typename F, typename B, std::enable_if_t<is_scalar<B>, int> = 0> \
+  METAL_FUNC constexpr SmallFloat<F>& operator op##=(SmallFloat<F>& a, B b) { \
+    return a = SmallFloat<F>(static_cast<float>(a) op static_cast<float>(b)); \
+  }                                                                        \
+  template <typename A, typename F, std::enable_if_t<std::is_arithmetic_v<A>, int> = 0> \
+  METAL_FUNC constexpr A& operator op##=(A& a, SmallFloat<F> b) {          \
+    return a = static_cast<A>(static_cast<float>(a) op static_cast<float>(b)); \
+  }
+SOFTMETAL_ARITHMETIC(+)
+SOFTMETAL_ARITHMETIC(-)
+SOFTMETAL_ARITHMETIC(*)
+SOFTMETAL_ARITHMETIC(/)
+#undef SOFTMETAL_ARITHMETIC
+
+#define SOFTMETAL_COMPARISON(op)                                \
+  template <typename A, typename B, enable_if_small<A, B> = 0>  \
+  METAL_FUNC constexpr bool operator op(A a, B b) {             \
+    return static_cast<float>(a) op static_cast<float>(b);      \
+  }
+SOFTMETAL_COMPARISON(==)
+SOFTMETAL_COMPARISON(!=)
+SOFTMETAL_COMPARISON(<)
+SOFTMETAL_COMPARISON(>)
+SOFTMETAL_COMPARISON(<=)
+SOFTMETAL_COMPARISON(>=)
+#undef SOFTMETAL_COMPARISON
+
+}  // namespace cpu
+
+using half = cpu::SmallFloat<cpu::HalfFormat>;
+using bfloat = cpu::SmallFloat<cpu::BfloatFormat>;
+
+}  // namespace metal
+
+using metal::as_type;
+using metal::bfloat;
+using metal::half;

@@ -1,0 +1,35 @@
+// Arguments and tile sizes of the matmul kernels, for shaders and for native kernels of the same name.
+#pragma once
+
+#ifndef __METAL_VERSION__
+#include <cstdint>
+using uint = std::uint32_t;
+#endif
+
+struct MatmulArgs {
+  uint rows;
+  uint outputs;
+  uint columns;
+  uint planes[6];
+};
+
+struct MatmulGluArgs {
+  uint rows;
+  uint outputs;
+  uint columns;
+  uint gate_planes[6];
+  uint up_planes[6];
+  uint activation;
+};
+
+// Rows and outputs of a simdgroup's tile: one row in decode, eight in prefill.
+enum MatmulTile : uint {
+  VECTOR_ROWS = 1,
+  BATCH_ROWS = 8,
+  VECTOR_OUTPUTS = 4,
+  BATCH_OUTPUTS = 2,
+  GLU_VECTOR_OUTPUTS = 2,
+  GLU_BATCH_OUTPUTS = 1,
+};
+
+enum Activation : uint { SILU = 0, GELU_TANH = 1 };

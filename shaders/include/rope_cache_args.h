@@ -1,0 +1,15 @@
+// Arguments of rope_cache, for the shader and for native kernels of the same name.
+#pragma once
+
+#ifndef __METAL_VERSION__
+#include <cstdint>
+using uint = std::uint32_t;
+#endif
+
+struct RopeCacheArgs {
+  uint heads;
+  uint kv_heads;
+  uint head_dim;
+  uint capacity;
+  float eps;
+};

@@ -1,0 +1,84 @@
+// rope_cache: what happens to Q, K and V between their projections and attention, in one kernel.
+//
+//   Q and K heads: optional RMSNorm over the head, then rotary embedding in the halves layout (element i pairs with
+//   i + head_dim / 2), Su et al. 2021. Q goes to `q_out`; K and V go to the caches at their row's position.
+//
+//   q, q_out (rows, heads, head_dim), k, v (rows, kv_heads, head_dim) float32
+//   frequencies (head_dim / 2,) float32: radians a position
+//   k_cache, v_cache (kv_heads, capacity, head_dim) of type T
+//
+// Grid: (heads + 2 kv_heads, rows), one simdgroup each.
+#include "include/rope_cache_args.h"
+
+#include <metal_stdlib>
+using namespace metal;
+
+constant bool has_head_norm [[function_constant(0)]];
+
+inline float head_scale(device const float* x, uint head_dim, float eps, uint lane) {
+  float sum = 0.0f;
+  for (uint i = lane; i < head_dim; i += 32) {
+    sum += x[i] * x[i];
+  }
+  return precise::rsqrt(simd_sum(sum) / float(head_dim) + eps);
+}
+
+template <typename T>
+kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]],
+                       device const float* q [[buffer(1)]],
+                       device const float* k [[buffer(2)]],
+                       device const float* v [[buffer(3)]],
+                       device const float* q_weight [[buffer(4), function_constant(has_head_norm)]],
+                       device const float* k_weight [[buffer(5), function_constant(has_head_norm)]],
+                       device const float* frequencies [[buffer(6)]],
+                       device const int* positions [[buffer(7)]],
+                       device float* q_out [[buffer(8)]],
+                       device T* k_cache [[buffer(9)]],
+                       device T* v_cache [[buffer(10)]],
+                       uint2 group [[threadgroup_position_in_grid]],
+                       uint lane [[thread_index_in_simdgroup]]) {
+  uint head = group.x;
+  uint row = group.y;
+  uint head_dim = args.head_dim;
+  uint position = min(uint(positions[row]), args.capacity - 1);
+  if (head >= args.heads + args.kv_heads) {
+    uint kv_head = head - args.heads - args.kv_heads;
+    device const float* source = v + (ulong(row) * args.kv_heads + kv_head) * head_dim;
+    device T* target = v_cache + (ulong(kv_head) * args.capacity + position) * head_dim;
+    for (uint i = lane; i < head_dim; i += 32) {
+      target[i] = T(source[i]);
+    }
+    return;
+  }
+  bool is_query = head < args.heads;
+  uint kv_head = is_query ? 0 : head - args.heads;
+  device const float* source = is_query ? q + (ulong(row) * args.heads + head) * head_dim
+                                        : k + (ulong(row) * args.kv_heads + kv_head) * head_dim;
+  float scale = has_head_norm ? head_scale(source, head_dim, args.eps, lane) : 1.0f;
+  uint half_dim = head_dim / 2;
+  for (uint i = lane; i < half_dim; i += 32) {
+    float first = source[i] * scale;
+    float second = source[i + half_dim] * scale;
+    if (has_head_norm) {
+      first *= is_query ? q_weight[i] : k_weight[i];
+      second *= is_query ? q_weight[i + half_dim] : k_weight[i + half_dim];
+    }
+    float angle = float(position) * frequencies[i];
+    float c = precise::cos(angle);
+    float s = precise::sin(angle);
+    float rotated_first = first * c - second * s;
+    float rotated_second = second * c + first * s;
+    if (is_query) {
+      device float* target = q_out + (ulong(row) * args.heads + head) * head_dim;
+      target[i] = rotated_first;
+      target[i + half_dim] = rotated_second;
+    } else {
+      device T* target = k_cache + (ulong(kv_head) * args.capacity + position) * head_dim;
+      target[i] = T(rotated_first);
+      target[i + half_dim] = T(rotated_second);
+    }
+  }
+}
+
+template [[host_name("rope_cache_f32")]] kernel decltype(rope_cache<float>) rope_cache<float>;
+template [[host_name("rope_cache_f16")]] kernel decltype(rope_cache<half>) rope_cache<half>;

@@ -1,0 +1,177 @@
+// The CPU driver below the API: native overrides, kernel faults, the thread pool, and what happens without the layer.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include "kernels.h"
+#include "softmetal/cpu/overrides.h"
+#include "softmetal/cpu/program.h"
+#include "softmetal/cpu/thread_pool.h"
+
+using namespace metal_api;
+namespace cpu = softmetal::cpu;
+
+namespace {
+
+bool yes() { return true; }
+bool no() { return false; }
+
+std::atomic<std::uint64_t> groups_seen{0};
+
+// Stand-ins that leave their mark instead of computing.
+template <int mark>
+void native_triple(const cpu::Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  auto* values = static_cast<std::uint32_t*>(launch.buffers[0]);
+  const std::uint32_t threads = launch.threads_per_threadgroup.x;
+  groups_seen += end - begin;
+  for (std::uint64_t group = begin; group < end; ++group) {
+    for (std::uint64_t i = group * threads; i < std::min<std::uint64_t>((group + 1) * threads, launch.threads_per_grid.x); ++i) {
+      values[i] = mark;
+    }
+  }
+}
+
+std::uint32_t run_triple(std::size_t count) {
+  const auto values = buffer_of(counting(count));
+  run_compute([&](MTL::ComputeCommandEncoder* encoder) {
+    encoder->setComputePipelineState(pipeline("triple_plus_one").get());
+    encoder->setBuffer(values.get(), 0, 0);
+    encoder->dispatchThreads(along_x(count), along_x(64));
+  });
+  return values_of(values)[count - 1];
+}
+
+void register_all() {
+  cpu::register_override("triple_plus_one", "low", 10, yes, native_triple<10>);
+  cpu::register_override("triple_plus_one", "middle", 20, yes, native_triple<20>);
+  cpu::register_override("triple_plus_one", "high", 30, no, native_triple<30>);
+}
+
+// The error of a command buffer that `encode` makes fail.
+std::string error_of(const std::function<void(MTL::ComputeCommandEncoder*)>& encode) {
+  const Encoding encoding;
+  encode(encoding.encoder);
+  encoding.encoder->endEncoding();
+  encoding.commands->commit();
+  encoding.commands->waitUntilCompleted();
+  CHECK_EQUAL(encoding.commands->status(), MTL::CommandBufferStatusError);
+  return encoding.commands->error()->localizedDescription()->utf8String();
+}
+
+bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+softmetal::Command fill(std::vector<unsigned char>& target, std::size_t at, std::size_t length, std::uint8_t value) {
+  softmetal::Command command;
+  command.kind = softmetal::Command::Kind::fill;
+  command.barrier = true;
+  command.destination = reinterpret_cast<std::uint64_t>(target.data() + at);
+  command.length = length;
+  command.value = value;
+  return command;
+}
+
+}  // namespace
+
+TEST(the_best_supported_override_runs) {
+  register_all();
+  CHECK_EQUAL(run_triple(10000), 20u);
+  CHECK_EQUAL(groups_seen.load(), 157u);
+}
+
+TEST(kernels_without_override_run_as_translated) { CHECK_EQUAL(run_triple(10000), 29998u); }
+
+// Run with FASTGO_CPU_KERNELS=msl.
+TEST(overrides_can_be_turned_off) {
+  register_all();
+  CHECK_EQUAL(run_triple(100), 298u);
+}
+
+// Run with FASTGO_CPU_ISA=low.
+TEST(overrides_can_be_limited) {
+  register_all();
+  CHECK_EQUAL(run_triple(100), 10u);
+}
+
+TEST(a_kernel_fault_is_the_error_of_its_command_buffer) {
+  const auto values = buffer_of(counting(256));
+  const auto kernel = pipeline("uneven_barrier");
+  const std::string error = error_of([&](MTL::ComputeCommandEncoder* encoder) {
+    encoder->setComputePipelineState(kernel.get());
+    encoder->setBuffer(values.get(), 0, 0);
+    encoder->dispatchThreads(along_x(256), along_x(64));
+  });
+  CHECK(contains(error, "uneven_barrier"));
+  CHECK_EQUAL(run_triple(1000), 2998u);  // the device still works
+}
+
+// Run with the layer off: nothing crashes, the command buffer fails.
+TEST(rejected_commands_fail_the_command_buffer) {
+  const auto kernel = pipeline("triple_plus_one");
+  const auto values = make_buffer(64);
+  CHECK(contains(error_of([&](MTL::ComputeCommandEncoder* encoder) {
+                   encoder->dispatchThreads(along_x(16), along_x(16));
+                 }),
+                 "no compute pipeline state"));
+  CHECK(contains(error_of([&](MTL::ComputeCommandEncoder* encoder) {
+                   encoder->setComputePipelineState(kernel.get());
+                   encoder->setBuffer(values.get(), 100, 0);
+                   encoder->dispatchThreads(along_x(16), along_x(16));
+                 }),
+                 "beyond buffer"));
+  CHECK(contains(error_of([&](MTL::ComputeCommandEncoder* encoder) {
+                   encoder->setComputePipelineState(nullptr);
+                   encoder->setBuffer(values.get(), 0, 77);
+                 }),
+                 "state is null"));
+  CHECK_EQUAL(values_of(values)[0], 0u);
+}
+
+TEST(programs_of_many_stages_run_each_piece_once) {
+  for (const unsigned threads : {1u, 2u, 5u}) {
+    cpu::ThreadPool pool(threads);
+    std::vector<unsigned char> memory(600'000);
+    std::vector<softmetal::Command> commands;
+    for (int stage = 0; stage < 50; ++stage) {
+      commands.push_back(fill(memory, 0, memory.size(), static_cast<std::uint8_t>(stage)));
+      commands.push_back(fill(memory, 10 * stage, 10, 200));
+    }
+    const cpu::CpuProgram program(commands, threads);
+    CHECK_EQUAL(program.stage_count(), 100u);
+    cpu::FaultSink faults;
+    for (int i = 0; i < 20; ++i) pool.run({&program, &program}, faults);
+    CHECK_EQUAL(static_cast<int>(memory[489]), 49);
+    CHECK_EQUAL(static_cast<int>(memory[490]), 200);
+    CHECK_EQUAL(static_cast<int>(memory[599'999]), 49);
+  }
+}
+
+TEST(pieces_cover_a_dispatch_whatever_its_size) {
+  std::vector<unsigned char> memory(10'000'000);
+  for (const unsigned threads : {1u, 3u, 16u}) {
+    for (const std::size_t length : {1u, 262'144u, 262'145u, 9'999'999u}) {
+      std::vector<softmetal::Command> commands = {fill(memory, 0, length, 1), fill(memory, 0, length, 2)};
+      commands[1].barrier = false;
+      const cpu::CpuProgram program(commands, threads);
+      CHECK_EQUAL(program.stage_count(), 1u);
+      std::uint64_t pieces = 0;
+      for (unsigned thread = 0; thread < threads; ++thread) pieces += program.pieces_of(0, thread);
+      CHECK_EQUAL(pieces, program.piece_count());
+      CHECK_EQUAL(program.pieces_before(1), pieces);
+    }
+  }
+}
+
+TEST(idle_threads_use_no_processor_time) {
+  run_triple(100'000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  CHECK((std::clock() - before) * 1000 / CLOCKS_PER_SEC < 20);
+}
+
+// No abort: a report at exit.
+FAULT(leaked_buffer, "leaked at exit") {
+  device()->newBuffer(64, MTL::ResourceStorageModeShared)->setLabel(text("left behind"));
+}

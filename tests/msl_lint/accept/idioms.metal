@@ -1,0 +1,108 @@
+// Sound MSL that a linter could easily take for a mistake.
+#include <metal_stdlib>
+#include <metal_simdgroup_matrix>
+using namespace metal;
+
+struct Block {
+  half scale;
+  uchar nibbles[16];
+};
+
+struct Args {
+  uint columns;
+  float eps;
+  packed_float3 center;
+};
+
+struct Tile {
+  static constant constexpr uint size = 8;
+  float4 sum;
+  threadgroup float* scratch;
+  void add(float4 x) { sum += x; }
+  float total() const { return dot(sum, float4(1.0f)); }
+};
+
+struct Partial {
+  float best;
+  uint id;
+};
+
+enum class Mode : uint { plain, scaled };
+
+constant uint width [[function_constant(0)]];
+constant bool scaled [[function_constant(1)]];
+constant uint used_width = is_function_constant_defined(width) ? width : 4;
+constant float table[4] = {0.0f, 0.25f, 0.5f, 1.0f};
+
+template <typename T>
+inline T twice(T x) {
+  return x * T(2);
+}
+
+inline void bump(device atomic_uint* count, threadgroup atomic_int* local_count) {
+  atomic_fetch_add_explicit(count, 1u, memory_order_relaxed);
+  atomic_store_explicit(local_count, 0, memory_order_relaxed);
+}
+
+inline float product(uint a, uint b, thread float& out) {
+  uint area = (a) * b;
+  out = float(area * a) * table[area & 3];
+  return a && b ? out : -out;
+}
+
+template <typename T, uint N>
+[[max_total_threads_per_threadgroup(256)]] kernel void mixed(
+    constant Args& args [[buffer(0)]],
+    device const Block* blocks [[buffer(1)]],
+    device T* y [[buffer(2), function_constant(scaled)]],
+    device atomic_uint* count [[buffer(3)]],
+    threadgroup float* dynamic [[threadgroup(0)]],
+    uint3 position [[thread_position_in_grid]],
+    ushort lane [[thread_index_in_simdgroup]]) {
+  threadgroup float scratch[N][33];
+  threadgroup atomic_int local_count;
+  threadgroup Partial partials[N];
+  threadgroup float* row = scratch[lane % N];
+  device const Block& block = blocks[position.x];
+  thread auto& args_columns = position;
+  bump(count, &local_count);
+  partials[0].best = 0.0f;
+  float4 values = float4(float2(block.scale), 1.0f, args.eps);
+  values.xy = values.zw + float2(args.center.x, table[1]);
+  uchar4 bits = uchar4(block.nibbles[0], 1, 2, 3) & uchar4(15);
+  Tile tile = {values, row};
+  tile.add(float4(bits) * as_type<float>(0x3F800000u));
+  float area;
+  row[lane] = product(args_columns.x, args.columns, area);
+  threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);
+  float best = max(simd_max(tile.total()), precise::exp(dynamic[lane]));
+  if constexpr (N > 2) {
+    best = clamp(best, -1.0f, 1.0f);
+  }
+  for (uint i = 0; i < used_width; i++) {
+    best += simd_shuffle_xor(best, ushort(i)) + select(0.0f, 1.0f, i == 1);
+  }
+  if (scaled) {
+    y[position.x] = T(twice(best));
+  }
+}
+
+#define INSTANTIATE(name, T) \
+  template [[host_name("mixed_" #name)]] kernel decltype(mixed<T, 4>) mixed<T, 4>;
+INSTANTIATE(f32, float)
+INSTANTIATE(f16, half)
+INSTANTIATE(bf16, bfloat)
+
+kernel void matrix(device const half* a [[buffer(0)]],
+                   device const half* b [[buffer(1)]],
+                   device float* c [[buffer(2)]],
+                   uint2 group [[threadgroup_position_in_grid]]) {
+  simdgroup_matrix<half, 8, 8> left;
+  simdgroup_half8x8 right;
+  simdgroup_float8x8 sum = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  simdgroup_load(left, a + group.x * 64);
+  simdgroup_load(right, b, 16, ulong2(0, 8), true);
+  simdgroup_multiply_accumulate(sum, left, right, sum);
+  sum.thread_elements()[0] *= 2.0f;
+  simdgroup_store(sum, c, 8);
+}

@@ -1,0 +1,5 @@
+// The one IOSurface type that metal-cpp's headers name. It exists so that Darwin code can be type-checked on a machine
+// without Apple's SDK; it is never used on a Mac.
+#pragma once
+
+typedef struct __IOSurface* IOSurfaceRef;

@@ -1,0 +1,242 @@
+"""Writes C++17 for the CPU driver: the shader's declarations, one run function a kernel, and the table of them.
+
+Everything of the shader lies in an unnamed namespace, since two files may give one name to different things; only what a
+shader adds to namespace metal itself stays outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import threadgroup_memory
+from .cpp_kernels import run_function
+from .lexer import Token, closing_angle
+from .overloads import without_address_space_twins
+from .printer import Printer
+from .reflect import Constant, Kernel, Module
+from .rewrite import DEFINED_PREFIX, rewrite, swizzle_fields, synthetic
+from .syntax import Declaration, Function, Instantiation, Namespace, TypeDefinition, Variable
+
+_PROLOGUE = """\
+// Written by mslc from {stem}.metal. Do not edit.
+#include <metal_stdlib>
+
+#include "softmetal/cpu/kernel_runtime.h"
+#undef linux
+#undef unix
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wunused-variable"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#if defined(__clang__)
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wunused-const-variable"
+#pragma GCC diagnostic ignored "-Wunneeded-internal-declaration"
+#else
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wunused-local-typedefs"
+#pragma GCC diagnostic ignored "-Wunused-but-set-parameter"
+#endif
+"""
+_OPEN = "namespace {"
+_CLOSE = "}  // namespace"
+_NO_KERNELS = "nullptr"
+
+
+def emit_cpp(module: Module, stem: str, output_name: str) -> str:
+    """The C++ file that defines `compiled_<stem>`."""
+    return _Emitter(module, stem, output_name).run()
+
+
+class _Emitter:
+    def __init__(self, module: Module, stem: str, output_name: str) -> None:
+        self._module = module
+        self._stem = stem
+        self._printer = Printer(output_name)
+        self._fields = swizzle_fields(module.declarations)
+        self._constants = {id(c.place): c for c in module.constants}
+        self._by_place = self._kernels_by_place()
+        self._layouts: dict[int, str] = {}
+        self._loads: list[tuple[str, Constant | None]] = []
+        self._runs: dict[str, str] = {}
+        self._path: list[str] = []
+        constant_names = {c.name for c in module.constants}
+        graph = module.graph
+        self._is_derived = lambda name: bool(constant_names & (graph.reachable([name]) - {name}))
+
+    def _kernels_by_place(self) -> dict[int, tuple[int, Kernel]]:
+        """Kernels by the identity of the declaration's first token."""
+        found: dict[int, tuple[int, Kernel]] = {}
+        remaining = {kernel.host_name: (n, kernel) for n, kernel in enumerate(self._module.kernels)}
+        for number, kernel in remaining.values():
+            if kernel.arguments_of_template is None:
+                found[id(kernel.function.place)] = (number, kernel)
+        for number, kernel in remaining.values():
+            if kernel.instantiation is not None:
+                found[id(kernel.instantiation.place)] = (number, kernel)
+        return found
+
+    def run(self) -> str:
+        printer = self._printer
+        printer.text(_PROLOGUE.format(stem=self._stem))
+        printer.text(_OPEN)
+        if self._module.constants:
+            printer.text("void softmetal_load_constants(const ::softmetal::cpu::Launch& launch);")
+        self._scope(self._module.declarations)
+        self._load_function()
+        printer.text(_CLOSE)
+        self._table()
+        return printer.result()
+
+    def _scope(self, declarations: Sequence[Declaration]) -> None:
+        for declaration in without_address_space_twins(declarations):
+            self._declaration(declaration)
+
+    def _declaration(self, declaration: Declaration) -> None:
+        if isinstance(declaration, Namespace):
+            self._namespace(declaration)
+        elif isinstance(declaration, Instantiation):
+            self._run_function(declaration)
+        elif isinstance(declaration, Function):
+            self._function(declaration)
+            self._run_function(declaration)
+        elif isinstance(declaration, TypeDefinition):
+            self._type(declaration)
+        elif isinstance(declaration, Variable):
+            self._variable(declaration)
+        else:
+            self._print(declaration.tokens)
+
+    def _print(self, tokens: Sequence[Token]) -> None:
+        self._printer.tokens(rewrite(tokens, self._fields))
+
+    def _namespace(self, declaration: Namespace) -> None:
+        is_metal = not self._path and declaration.name in ("metal", "std")
+        if is_metal:
+            self._printer.text(_CLOSE)
+        self._print(declaration.head)
+        if declaration.name:
+            names = [t.text for t in declaration.head if t.kind == "id" and t.text not in ("namespace", "inline")]
+            self._path += names
+        self._scope(declaration.members)
+        if declaration.name:
+            del self._path[len(self._path) - len(names) :]
+        self._printer.tokens([declaration.tokens[-1]])
+        if is_metal:
+            self._printer.text(_OPEN)
+
+    def _type(self, declaration: TypeDefinition) -> None:
+        if declaration.keyword == "enum":
+            self._print(declaration.tokens)
+            return
+        self._print(declaration.tokens[: declaration.body_start])
+        for member in without_address_space_twins(declaration.members):
+            if isinstance(member, TypeDefinition):
+                self._type(member)
+            else:
+                self._print(member.tokens)
+        self._print(declaration.tokens[declaration.body_end :])
+
+    def _function(self, function: Function) -> None:
+        if not function.is_kernel:
+            self._check_plain(function)
+            self._print(function.tokens)
+            return
+        tokens = function.tokens
+        start = _after_template(function)
+        body = tokens[function.body :] if function.body >= 0 else []
+        if function.body >= 0:
+            number = len(self._layouts)
+            variables = threadgroup_memory.extract(function, number, self._fields)
+            self._layouts[id(function)] = variables.layout_name
+            if variables.layout:
+                self._printer.text(variables.layout)
+            body = variables.body
+        self._print(tokens[:start])
+        head = [t for t in tokens[start : function.body if function.body >= 0 else None] if t.text != "inline"]
+        self._printer.tokens([synthetic("inline __attribute__((always_inline))", tokens[start])])
+        self._print(head)
+        self._print(body)
+
+    @staticmethod
+    def _check_plain(function: Function) -> None:
+        if function.body >= 0:
+            declared = threadgroup_memory.first_declaration(function)
+            if declared is not None:
+                raise declared.error("a threadgroup variable can only be declared in a kernel")
+
+    def _variable(self, variable: Variable) -> None:
+        constant = self._constants.get(id(variable.place))
+        is_constexpr = any(t.text == "constexpr" for t in variable.tokens)
+        if constant is None and (is_constexpr or not variable.initializer or not self._is_derived(variable.name)):
+            self._print(variable.tokens)
+            return
+        if variable.extents or variable.others:
+            raise variable.place.error("a constant made from function constants must be one scalar or vector")
+        number = len(self._loads)
+        type_ = [t for t in variable.type if t.text not in ("constant", "const", "static")]
+        name = variable.name
+        self._printer.tokens([synthetic("thread_local", variable.place), *rewrite(type_, self._fields)])
+        self._printer.tokens([synthetic(f"{name};", variable.place)])
+        self._loads.append(("::".join([*self._path, f"softmetal_load_{number}"]), constant))
+        if constant is not None:
+            self._printer.text(
+                f"thread_local bool {DEFINED_PREFIX}{name};\n"
+                f"inline void softmetal_load_{number}(const ::softmetal::cpu::ConstantValue& value) {{\n"
+                f"  {DEFINED_PREFIX}{name} = ::softmetal::cpu::load_constant(value, {name});\n}}"
+            )
+            return
+        self._printer.text(f"inline void softmetal_load_{number}() {{")
+        place = variable.place
+        self._printer.tokens([synthetic(f"{name} = decltype({name})(", place)])
+        self._print(variable.initializer)
+        self._printer.tokens([synthetic(");", place)])
+        self._printer.text("}")
+
+    def _load_function(self) -> None:
+        if not self._module.constants:
+            return
+        order = {id(c.place): n for n, c in enumerate(self._module.constants)}
+        lines = ["void softmetal_load_constants(const ::softmetal::cpu::Launch& launch) {"]
+        for name, constant in self._loads:
+            argument = f"launch.constants[{order[id(constant.place)]}]" if constant is not None else ""
+            lines.append(f"  {name}({argument});")
+        self._printer.text("\n".join([*lines, "}"]))
+
+    def _run_function(self, declaration: Declaration) -> None:
+        entry = self._by_place.get(id(declaration.place))
+        if entry is None:
+            return
+        number, kernel = entry
+        layout = self._layouts.get(id(kernel.function), "")
+        self._printer.text(run_function(kernel, number, layout, bool(self._module.constants), self._fields))
+        prefix = "".join(f"{name}::" for name in self._path)
+        fibres = "true" if kernel.uses_barriers else "false"
+        self._runs[kernel.host_name] = f"&{prefix}softmetal_run_{number}, {prefix}softmetal_memory_{number}, {fibres}"
+
+    def _table(self) -> None:
+        stem = self._stem
+        kernels = _NO_KERNELS
+        if self._module.kernels:
+            kernels = "softmetal_kernels"
+            rows = [f'  {{"{k.host_name}", {self._runs[k.host_name]}}},' for k in self._module.kernels]
+            self._printer.text("\n".join(["static const softmetal::cpu::Kernel softmetal_kernels[] = {", *rows, "};"]))
+        self._printer.text(
+            f"extern const fastgo::ShaderFile shader_{stem};\n"
+            f"extern const softmetal::cpu::CompiledShader compiled_{stem};\n"
+            f"const softmetal::cpu::CompiledShader compiled_{stem} = {{&shader_{stem}, {kernels}}};"
+        )
+
+
+def _after_template(function: Function) -> int:
+    """Index of the first token after `template <...>`."""
+    if function.template is None:
+        return 0
+    index = 0
+    while function.tokens[index].text == "template":
+        end = closing_angle(function.tokens, index + 1)
+        assert end is not None
+        index = end + 1
+    return index

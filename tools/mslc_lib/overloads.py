@@ -1,0 +1,48 @@
+"""Drops overloads and specialisations that differ from an earlier one only by address space.
+
+C++ on the CPU has one address space, so such twins would be defined twice. They must agree to be merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .rewrite import normalised
+from .syntax import Declaration, Function, TypeDefinition
+
+
+def without_address_space_twins(declarations: Sequence[Declaration]) -> list[Declaration]:
+    """The declarations of one scope, twins removed; raises MslError for twins that do different things."""
+    bodies: dict[str, tuple[str, Declaration]] = {}
+    kept: list[Declaration] = []
+    for declaration in declarations:
+        signature, body = _signature(declaration)
+        if not signature:
+            kept.append(declaration)
+            continue
+        previous = bodies.get(signature)
+        if previous is None:
+            bodies[signature] = (body, declaration)
+            kept.append(declaration)
+        elif previous[0] != body:
+            raise declaration.place.error(
+                f"'{declaration.name}' differs from the one in line {previous[1].place.line} only by address space, "
+                "but does something else"
+            )
+    return kept
+
+
+def _signature(declaration: Declaration) -> tuple[str, str]:
+    """A key that twins share, and what they must agree on; an empty key for what has no twins."""
+    template = " ".join(normalised(p.tokens) for p in declaration.template or [])
+    if isinstance(declaration, Function) and declaration.body >= 0:
+        tokens = declaration.tokens
+        name = normalised(tokens[declaration.name_index : declaration.parameters_open])
+        types = ", ".join(normalised(p.type) + normalised(p.extents) for p in declaration.parameters)
+        tail = normalised(tokens[declaration.parameters_close + 1 : declaration.body])
+        tail = tail.split(":")[0]
+        return f"{template}|{name}({types}){tail}", normalised(tokens[declaration.body :])
+    if isinstance(declaration, TypeDefinition) and declaration.template is not None:
+        head = normalised(declaration.tokens[: declaration.body_start])
+        return head, normalised(declaration.tokens[declaration.body_start :])
+    return "", ""

@@ -1,0 +1,180 @@
+"""Threadgroup variables that kernels declare: they become references into the group's memory.
+
+Where each lies is computed by a constexpr function beside the kernel, since sizes may depend on template arguments. That
+function repeats the local aliases and constants of the kernel's body that the declarations mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .lexer import IDENTIFIER, Token, closing
+from .parts import parse_variable
+from .rewrite import one_line, synthetic
+from .syntax import Function, Variable
+
+_LOCAL_STARTS = frozenset({"using", "typedef", "constexpr", "const", "static", "constant", "enum", "struct"})
+
+
+@dataclass(frozen=True)
+class GroupVariables:
+    """`body` is the kernel's body with the declarations replaced; `layout` the constexpr function, empty if none."""
+
+    body: list[Token]
+    layout: str
+    layout_name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class _Statement:
+    start: int
+    end: int
+
+
+def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVariables:
+    """Finds the threadgroup variables of a kernel; `number` makes the layout's name unique in the file."""
+    body = function.tokens[function.body :]
+    statements = list(_statements(body))
+    chosen = [s for s in statements if _declares_object(body, s)]
+    if not chosen:
+        return GroupVariables(list(body), "", "", 0)
+    name = f"softmetal_layout_{number}"
+    call = f"{name}{_own_arguments(function)}()"
+    output: list[Token] = []
+    types: list[str] = []
+    position = 0
+    for statement in chosen:
+        output.extend(body[position : statement.start])
+        for variable in _variables(body, statement):
+            extents = "".join(f"[{one_line(e, fields)}]" for e in variable.extents)
+            base = one_line([t for t in variable.type if t.text not in ("static", "alignas")], fields)
+            element = f"{base} (*){extents}" if extents else f"{base}*"
+            target = f"(&{variable.name}){extents}" if extents else f"&{variable.name}"
+            place = body[statement.start]
+            memory = f"::softmetal::cpu::group_memory({call}.offset[{len(types)}])"
+            output.append(synthetic(f"{base} {target} = *static_cast<{element}>({memory});", place))
+            types.append(base + (f" {extents}" if extents else ""))
+        position = statement.end + 1
+    output.extend(body[position:])
+    locals_ = _needed_locals(body, statements, chosen)
+    layout = _layout_function(function, name, types, [one_line(tokens, fields) for tokens in locals_], fields)
+    return GroupVariables(output, layout, name, len(types))
+
+
+def first_declaration(function: Function) -> Token | None:
+    """The first token of a threadgroup variable's declaration in the body, if there is one."""
+    body = function.tokens[function.body :]
+    if not any(t.text == "threadgroup" for t in body):
+        return None
+    found = next((s for s in _statements(body) if _declares_object(body, s)), None)
+    return body[found.start] if found is not None else None
+
+
+def _statements(body: Sequence[Token]) -> list[_Statement]:
+    """Simple statements at any depth: runs of tokens between `{`, `}` and `;` that end in `;`."""
+    found: list[_Statement] = []
+    start, index = 1, 1
+    while index < len(body):
+        text = body[index].text
+        if text in ("(", "["):
+            index = closing(body, index)
+        elif text == "{" and any(t.text in ("=", "enum", "struct") for t in body[start:index]):
+            index = closing(body, index)
+        elif text in ("{", "}"):
+            start = index + 1
+        elif text == ";":
+            if index > start:
+                found.append(_Statement(start, index))
+            start = index + 1
+        index += 1
+    return found
+
+
+def _declares_object(body: Sequence[Token], statement: _Statement) -> bool:
+    texts = [t.text for t in body[statement.start : statement.end]]
+    if "threadgroup" not in texts[:3] or texts[0] in ("using", "typedef", "return"):
+        return False
+    start = texts.index("threadgroup")
+    if any(t not in ("static", "const", "volatile", "alignas") for t in texts[:start]) and texts[0] != "alignas":
+        return False
+    head = texts[start : texts.index("=") if "=" in texts else len(texts)]
+    return "*" not in _outside_brackets(head) and "&" not in _outside_brackets(head) and "(" not in head[:2]
+
+
+def _outside_brackets(texts: Sequence[str]) -> list[str]:
+    output, depth = [], 0
+    for text in texts:
+        depth += {"[": 1, "(": 1, "<": 1, "]": -1, ")": -1, ">": -1}.get(text, 0)
+        if depth == 0:
+            output.append(text)
+    return output
+
+
+def _variables(body: Sequence[Token], statement: _Statement) -> list[Variable]:
+    tokens = [t for t in body[statement.start : statement.end + 1] if t.text != "threadgroup"]
+    variable = parse_variable(tokens, 0)
+    found = [variable, *variable.others]
+    for each in found:
+        if each.initializer:
+            raise body[statement.start].error(f"threadgroup variable '{each.name}' can't have an initial value")
+        if not each.type or not each.name:
+            raise body[statement.start].error("this threadgroup declaration is not understood")
+    return found
+
+
+def _needed_locals(
+    body: Sequence[Token], statements: Sequence[_Statement], chosen: Sequence[_Statement]
+) -> list[list[Token]]:
+    """Local aliases and constants that the chosen declarations mention, directly or through one another, in order."""
+    needed = {t.text for s in chosen for t in body[s.start : s.end] if t.kind == IDENTIFIER}
+    kept: list[_Statement] = []
+    for statement in reversed(statements):
+        tokens = body[statement.start : statement.end]
+        if statement in chosen or tokens[0].text not in _LOCAL_STARTS:
+            continue
+        if _declared_names(tokens) & needed:
+            kept.append(statement)
+            needed |= {t.text for t in tokens if t.kind == IDENTIFIER}
+    return [list(body[s.start : s.end + 1]) for s in reversed(kept)]
+
+
+def _declared_names(tokens: Sequence[Token]) -> set[str]:
+    if tokens[0].text == "using":
+        return {tokens[1].text}
+    if tokens[0].text == "typedef":
+        return {tokens[-1].text}
+    names = set()
+    for index, token in enumerate(tokens):
+        after = tokens[index + 1].text if index + 1 < len(tokens) else ";"
+        if token.kind == IDENTIFIER and after in ("=", ",", "{", "["):
+            names.add(token.text)
+    return names
+
+
+def _own_arguments(function: Function) -> str:
+    """`<T, N>`: the kernel's own template parameters as arguments."""
+    if function.template is None:
+        return ""
+    names = []
+    for parameter in function.template:
+        if not parameter.name:
+            raise parameter.tokens[0].error("a template parameter of a kernel with threadgroup variables needs a name")
+        names.append(parameter.name + ("..." if parameter.is_pack else ""))
+    return f"<{', '.join(names)}>"
+
+
+def _layout_function(
+    function: Function, name: str, types: Sequence[str], locals_: Sequence[str], fields: frozenset[str]
+) -> str:
+    template = ""
+    if function.template is not None:
+        parameters = ", ".join(one_line(p.tokens, fields) for p in function.template)
+        template = f"template <{parameters}>\n"
+    lines = [f"{template}constexpr ::softmetal::cpu::GroupLayout<{len(types)}> {name}() {{"]
+    lines += [f"  {text.replace('static ', '')}" for text in locals_]
+    lines.append(f"  ::softmetal::cpu::GroupLayout<{len(types)}> layout{{}};")
+    lines += [f"  layout.template add<{type_}>({index});" for index, type_ in enumerate(types)]
+    lines += ["  return layout;", "}"]
+    return "\n".join(lines)
