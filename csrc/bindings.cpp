@@ -192,9 +192,8 @@ void define_device(py::module_& module) {
           py::call_guard<py::gil_scoped_release>())
       .def(
           "fill",
-          [](Device& device, std::shared_ptr<Buffer> target, std::size_t offset, std::size_t nbytes, std::uint8_t value) {
-            return device.fill({std::move(target), offset}, nbytes, value);
-          },
+          [](Device& device, std::shared_ptr<Buffer> target, std::size_t offset, std::size_t nbytes,
+             std::uint8_t value) { return device.fill({std::move(target), offset}, nbytes, value); },
           py::arg("target"), py::arg("offset"), py::arg("nbytes"), py::arg("value"),
           py::call_guard<py::gil_scoped_release>())
       .def("trim", &Device::trim);

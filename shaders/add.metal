@@ -13,10 +13,8 @@ struct AddArgs {
   uint b_strides[4];
 };
 
-kernel void add(constant AddArgs& args [[buffer(0)]],
-                device const float* a [[buffer(1)]],
-                device const float* b [[buffer(2)]],
-                device float* y [[buffer(3)]],
+kernel void add(constant AddArgs& args [[buffer(0)]], device const float* a [[buffer(1)]],
+                device const float* b [[buffer(2)]], device float* y [[buffer(3)]],
                 uint index [[thread_position_in_grid]]) {
   if (index >= args.count) {
     return;

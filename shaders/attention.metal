@@ -5,9 +5,9 @@
 //
 // Grid: (heads, rows). The simdgroups of a threadgroup take every n-th position with an online softmax each (Milakov
 // and Gimelshein 2018) and are merged at the end. PER_LANE = head_dim / 32, rounded up.
-#include "include/attention_args.h"
-
 #include <metal_stdlib>
+
+#include "include/attention_args.h"
 using namespace metal;
 
 constant constexpr uint SIMDGROUPS = 4;
@@ -15,14 +15,10 @@ constant constexpr uint SIMDGROUPS = 4;
 constant constexpr float LOWEST = -1e30f;
 
 template <typename T, uint PER_LANE>
-kernel void attention(constant AttentionArgs& args [[buffer(0)]],
-                      device const float* q [[buffer(1)]],
-                      device const T* k_cache [[buffer(2)]],
-                      device const T* v_cache [[buffer(3)]],
-                      device const int* positions [[buffer(4)]],
-                      device float* y [[buffer(5)]],
-                      uint2 group [[threadgroup_position_in_grid]],
-                      uint lane [[thread_index_in_simdgroup]],
+kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
+                      device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
+                      device const int* positions [[buffer(4)]], device float* y [[buffer(5)]],
+                      uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float best[SIMDGROUPS];
   threadgroup float total[SIMDGROUPS];
@@ -90,7 +86,7 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]],
   }
 }
 
-#define INSTANTIATE(name, T)                                                                                \
+#define INSTANTIATE(name, T)                                                                           \
   template [[host_name("attention_" #name "_d32")]] kernel decltype(attention<T, 1>) attention<T, 1>;  \
   template [[host_name("attention_" #name "_d64")]] kernel decltype(attention<T, 2>) attention<T, 2>;  \
   template [[host_name("attention_" #name "_d128")]] kernel decltype(attention<T, 4>) attention<T, 4>; \

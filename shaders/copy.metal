@@ -12,10 +12,8 @@ struct CopyArgs {
   uint strides[4];
 };
 
-kernel void copy(constant CopyArgs& args [[buffer(0)]],
-                 device const float* x [[buffer(1)]],
-                 device float* y [[buffer(2)]],
-                 uint index [[thread_position_in_grid]]) {
+kernel void copy(constant CopyArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
+                 device float* y [[buffer(2)]], uint index [[thread_position_in_grid]]) {
   if (index >= args.count) {
     return;
   }

@@ -13,10 +13,8 @@ struct EmbedArgs {
 };
 
 template <typename Format>
-kernel void embed(constant EmbedArgs& args [[buffer(0)]],
-                  device const uchar* table [[buffer(1)]],
-                  device const int* tokens [[buffer(2)]],
-                  device float* y [[buffer(3)]],
+kernel void embed(constant EmbedArgs& args [[buffer(0)]], device const uchar* table [[buffer(1)]],
+                  device const int* tokens [[buffer(2)]], device float* y [[buffer(3)]],
                   uint2 position [[thread_position_in_grid]]) {
   uint block = position.x;
   uint row = position.y;
@@ -34,6 +32,5 @@ kernel void embed(constant EmbedArgs& args [[buffer(0)]],
   }
 }
 
-#define INSTANTIATE(name, Format) \
-  template [[host_name("embed_" #name)]] kernel decltype(embed<Format>) embed<Format>;
+#define INSTANTIATE(name, Format) template [[host_name("embed_" #name)]] kernel decltype(embed<Format>) embed<Format>;
 FOR_EACH_WEIGHT_FORMAT(INSTANTIATE)

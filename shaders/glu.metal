@@ -8,10 +8,8 @@ struct GluArgs {
   uint activation;
 };
 
-kernel void glu(constant GluArgs& args [[buffer(0)]],
-                device const float* gate [[buffer(1)]],
-                device const float* up [[buffer(2)]],
-                device float* y [[buffer(3)]],
+kernel void glu(constant GluArgs& args [[buffer(0)]], device const float* gate [[buffer(1)]],
+                device const float* up [[buffer(2)]], device float* y [[buffer(3)]],
                 uint i [[thread_position_in_grid]]) {
   if (i < args.count) {
     y[i] = activate(args.activation, gate[i]) * up[i];

@@ -7,14 +7,10 @@
 #include "include/matmul_tile.h"
 
 template <typename Format, uint ROWS, uint OUTPUTS>
-kernel void matmul(constant MatmulArgs& args [[buffer(0)]],
-                   device const uchar* weight [[buffer(1)]],
-                   device const float* x [[buffer(2)]],
-                   device float* y [[buffer(3)]],
-                   uint2 group [[threadgroup_position_in_grid]],
-                   uint lane [[thread_index_in_simdgroup]],
-                   uint simdgroup [[simdgroup_index_in_threadgroup]],
-                   uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void matmul(constant MatmulArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
+                   device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+                   uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+                   uint simdgroup [[simdgroup_index_in_threadgroup]], uint simdgroups [[simdgroups_per_threadgroup]]) {
   uint first_row = group.x * ROWS;
   uint first_output = (group.y * simdgroups + simdgroup) * OUTPUTS;
   if (first_output >= args.outputs) {
@@ -36,7 +32,7 @@ kernel void matmul(constant MatmulArgs& args [[buffer(0)]],
 
 #define INSTANTIATE_TILE(host, Format, ROWS, OUTPUTS) \
   template [[host_name(host)]] kernel decltype(matmul<Format, ROWS, OUTPUTS>) matmul<Format, ROWS, OUTPUTS>;
-#define INSTANTIATE(name, Format)                                                      \
+#define INSTANTIATE(name, Format)                                              \
   INSTANTIATE_TILE("matmul_" #name "_r1", Format, VECTOR_ROWS, VECTOR_OUTPUTS) \
   INSTANTIATE_TILE("matmul_" #name "_r8", Format, BATCH_ROWS, BATCH_OUTPUTS)
 FOR_EACH_WEIGHT_FORMAT(INSTANTIATE)

@@ -8,14 +8,10 @@
 #include "include/matmul_tile.h"
 
 template <typename Format, uint ROWS, uint OUTPUTS>
-kernel void matmul_glu(constant MatmulGluArgs& args [[buffer(0)]],
-                       device const uchar* gate [[buffer(1)]],
-                       device const uchar* up [[buffer(2)]],
-                       device const float* x [[buffer(3)]],
-                       device float* y [[buffer(4)]],
-                       uint2 group [[threadgroup_position_in_grid]],
-                       uint lane [[thread_index_in_simdgroup]],
-                       uint simdgroup [[simdgroup_index_in_threadgroup]],
+kernel void matmul_glu(constant MatmulGluArgs& args [[buffer(0)]], device const uchar* gate [[buffer(1)]],
+                       device const uchar* up [[buffer(2)]], device const float* x [[buffer(3)]],
+                       device float* y [[buffer(4)]], uint2 group [[threadgroup_position_in_grid]],
+                       uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
                        uint simdgroups [[simdgroups_per_threadgroup]]) {
   uint first_row = group.x * ROWS;
   uint first_output = (group.y * simdgroups + simdgroup) * OUTPUTS;
@@ -28,8 +24,8 @@ kernel void matmul_glu(constant MatmulGluArgs& args [[buffer(0)]],
   float4 up_sums[ROWS * OUTPUTS] = {};
   accumulate<Format, ROWS, OUTPUTS>(gate_weights, x, first_row, args.rows, first_output, args.outputs, args.columns,
                                     lane, gate_sums);
-  accumulate<Format, ROWS, OUTPUTS>(up_weights, x, first_row, args.rows, first_output, args.outputs, args.columns,
-                                    lane, up_sums);
+  accumulate<Format, ROWS, OUTPUTS>(up_weights, x, first_row, args.rows, first_output, args.outputs, args.columns, lane,
+                                    up_sums);
   for (uint n = 0; n < OUTPUTS; n++) {
     for (uint m = 0; m < ROWS; m++) {
       float gate_value = simd_sum(horizontal_sum(gate_sums[n * ROWS + m]));
@@ -43,7 +39,7 @@ kernel void matmul_glu(constant MatmulGluArgs& args [[buffer(0)]],
 
 #define INSTANTIATE_TILE(host, Format, ROWS, OUTPUTS) \
   template [[host_name(host)]] kernel decltype(matmul_glu<Format, ROWS, OUTPUTS>) matmul_glu<Format, ROWS, OUTPUTS>;
-#define INSTANTIATE(name, Format)                                                              \
+#define INSTANTIATE(name, Format)                                                      \
   INSTANTIATE_TILE("matmul_glu_" #name "_r1", Format, VECTOR_ROWS, GLU_VECTOR_OUTPUTS) \
   INSTANTIATE_TILE("matmul_glu_" #name "_r8", Format, BATCH_ROWS, GLU_BATCH_OUTPUTS)
 FOR_EACH_WEIGHT_FORMAT(INSTANTIATE)

@@ -3,14 +3,10 @@
 //   x, y (rows, columns) float32; weight (columns,) float32, with Gemma's 1 + w already added
 #include "include/norm.h"
 
-kernel void rms_norm(constant RmsNormArgs& args [[buffer(0)]],
-                     device const float* x [[buffer(1)]],
-                     device const float* weight [[buffer(2)]],
-                     device float* y [[buffer(3)]],
-                     uint row_index [[threadgroup_position_in_grid]],
-                     uint thread_index [[thread_index_in_threadgroup]],
-                     uint threads [[threads_per_threadgroup]],
-                     uint lane [[thread_index_in_simdgroup]],
+kernel void rms_norm(constant RmsNormArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
+                     device const float* weight [[buffer(2)]], device float* y [[buffer(3)]],
+                     uint row_index [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+                     uint threads [[threads_per_threadgroup]], uint lane [[thread_index_in_simdgroup]],
                      uint simdgroup [[simdgroup_index_in_threadgroup]],
                      uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup float scratch[MAX_SIMDGROUPS];

@@ -8,9 +8,9 @@
 //   k_cache, v_cache (kv_heads, capacity, head_dim) of type T
 //
 // Grid: (heads + 2 kv_heads, rows), one simdgroup each.
-#include "include/rope_cache_args.h"
-
 #include <metal_stdlib>
+
+#include "include/rope_cache_args.h"
 using namespace metal;
 
 constant bool has_head_norm [[function_constant(0)]];
@@ -24,18 +24,13 @@ inline float head_scale(device const float* x, uint head_dim, float eps, uint la
 }
 
 template <typename T>
-kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]],
-                       device const float* q [[buffer(1)]],
-                       device const float* k [[buffer(2)]],
-                       device const float* v [[buffer(3)]],
+kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
+                       device const float* k [[buffer(2)]], device const float* v [[buffer(3)]],
                        device const float* q_weight [[buffer(4), function_constant(has_head_norm)]],
                        device const float* k_weight [[buffer(5), function_constant(has_head_norm)]],
-                       device const float* frequencies [[buffer(6)]],
-                       device const int* positions [[buffer(7)]],
-                       device float* q_out [[buffer(8)]],
-                       device T* k_cache [[buffer(9)]],
-                       device T* v_cache [[buffer(10)]],
-                       uint2 group [[threadgroup_position_in_grid]],
+                       device const float* frequencies [[buffer(6)]], device const int* positions [[buffer(7)]],
+                       device float* q_out [[buffer(8)]], device T* k_cache [[buffer(9)]],
+                       device T* v_cache [[buffer(10)]], uint2 group [[threadgroup_position_in_grid]],
                        uint lane [[thread_index_in_simdgroup]]) {
   uint head = group.x;
   uint row = group.y;

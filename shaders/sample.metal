@@ -46,17 +46,12 @@ inline Candidate best_of_simdgroup(Candidate mine) {
   return mine;
 }
 
-kernel void sample_partial(constant SampleArgs& args [[buffer(0)]],
-                           device const float* logits [[buffer(1)]],
+kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const float* logits [[buffer(1)]],
                            device const SampleParameters* parameters [[buffer(2)]],
-                           device const int* position [[buffer(3)]],
-                           device float* scores [[buffer(4)]],
-                           device uint* ids [[buffer(5)]],
-                           uint group [[threadgroup_position_in_grid]],
-                           uint thread_index [[thread_index_in_threadgroup]],
-                           uint threads [[threads_per_threadgroup]],
-                           uint lane [[thread_index_in_simdgroup]],
-                           uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+                           device const int* position [[buffer(3)]], device float* scores [[buffer(4)]],
+                           device uint* ids [[buffer(5)]], uint group [[threadgroup_position_in_grid]],
+                           uint thread_index [[thread_index_in_threadgroup]], uint threads [[threads_per_threadgroup]],
+                           uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float group_scores[SIMDGROUPS];
   threadgroup uint group_ids[SIMDGROUPS];
   float temperature = parameters->temperature;
@@ -92,14 +87,10 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]],
   }
 }
 
-kernel void sample(constant SampleArgs& args [[buffer(0)]],
-                   device const float* scores [[buffer(1)]],
-                   device const uint* ids [[buffer(2)]],
-                   device const int* position [[buffer(3)]],
-                   device int* token [[buffer(4)]],
-                   device int* next_position [[buffer(5)]],
-                   device int* history [[buffer(6)]],
-                   uint lane [[thread_index_in_simdgroup]]) {
+kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* scores [[buffer(1)]],
+                   device const uint* ids [[buffer(2)]], device const int* position [[buffer(3)]],
+                   device int* token [[buffer(4)]], device int* next_position [[buffer(5)]],
+                   device int* history [[buffer(6)]], uint lane [[thread_index_in_simdgroup]]) {
   Candidate mine = {LOWEST, 0xFFFFFFFFu};
   for (uint i = lane; i < args.candidates; i += 32) {
     if (beats(scores[i], ids[i], mine.score, mine.id)) {

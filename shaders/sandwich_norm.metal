@@ -4,17 +4,12 @@
 //   x (updated in place), branch, y (rows, columns) float32; post_weight, weight (columns,) float32
 #include "include/norm.h"
 
-kernel void sandwich_norm(constant RmsNormArgs& args [[buffer(0)]],
-                          device float* x [[buffer(1)]],
-                          device const float* branch [[buffer(2)]],
-                          device const float* post_weight [[buffer(3)]],
-                          device const float* weight [[buffer(4)]],
-                          device float* y [[buffer(5)]],
+kernel void sandwich_norm(constant RmsNormArgs& args [[buffer(0)]], device float* x [[buffer(1)]],
+                          device const float* branch [[buffer(2)]], device const float* post_weight [[buffer(3)]],
+                          device const float* weight [[buffer(4)]], device float* y [[buffer(5)]],
                           uint row_index [[threadgroup_position_in_grid]],
-                          uint thread_index [[thread_index_in_threadgroup]],
-                          uint threads [[threads_per_threadgroup]],
-                          uint lane [[thread_index_in_simdgroup]],
-                          uint simdgroup [[simdgroup_index_in_threadgroup]],
+                          uint thread_index [[thread_index_in_threadgroup]], uint threads [[threads_per_threadgroup]],
+                          uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
                           uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup float branch_scratch[MAX_SIMDGROUPS];
   threadgroup float scratch[MAX_SIMDGROUPS];

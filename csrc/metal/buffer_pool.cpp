@@ -21,7 +21,8 @@ MTL::ResourceOptions resource_options(Storage storage) {
 
 }  // namespace
 
-Heap::Heap(MTL::Device* device, std::size_t size, Storage storage, const std::string& label, std::shared_ptr<Telemetry> telemetry)
+Heap::Heap(MTL::Device* device, std::size_t size, Storage storage, const std::string& label,
+           std::shared_ptr<Telemetry> telemetry)
     : size_(size),
       // Tracked, so that Metal orders command buffers that use the heap; inside an encoder barriers do.
       options_(resource_options(storage) | MTL::ResourceHazardTrackingModeTracked),

@@ -39,10 +39,12 @@ class Buffer {
 
 class Heap : public std::enable_shared_from_this<Heap> {
  public:
-  Heap(MTL::Device* device, std::size_t size, Storage storage, const std::string& label, std::shared_ptr<Telemetry> telemetry);
+  Heap(MTL::Device* device, std::size_t size, Storage storage, const std::string& label,
+       std::shared_ptr<Telemetry> telemetry);
   ~Heap();
 
-  // A buffer of `size` bytes at `offset`, which must be a multiple of `alignment()`. Buffers may overlap: their users order them.
+  // A buffer of `size` bytes at `offset`, which must be a multiple of `alignment()`. Buffers may overlap: their users
+  // order them.
   std::shared_ptr<Buffer> place(std::size_t offset, std::size_t size, const std::string& label);
   std::size_t size() const { return size_; }
   MTL::Heap* handle() const { return handle_.get(); }

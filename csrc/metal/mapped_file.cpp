@@ -55,8 +55,7 @@ std::shared_ptr<Buffer> map_file(MTL::Device* device, const std::string& path, s
   close(descriptor);
   if (address == MAP_FAILED) fail(path, "map");
   auto mapping = std::make_shared<Mapping>(address, length, std::move(telemetry));
-  auto handle = NS::TransferPtr(device->newBuffer(
-      address, length, MTL::ResourceStorageModeShared, nullptr));
+  auto handle = NS::TransferPtr(device->newBuffer(address, length, MTL::ResourceStorageModeShared, nullptr));
   if (!handle) throw Error("the device can't use the pages of " + path + " in place");
   handle->setLabel(ns_string(path));
   return std::make_shared<Buffer>(std::move(handle), file_size, std::move(mapping));

@@ -10,9 +10,7 @@ namespace fastgo::metal {
 namespace {
 
 void set_constant(MTL::FunctionConstantValues* values, const ConstantReflection& constant, const ConstantValue& value) {
-  const auto number = [&](auto as) {
-    return std::visit([&](auto v) { return static_cast<decltype(as)>(v); }, value);
-  };
+  const auto number = [&](auto as) { return std::visit([&](auto v) { return static_cast<decltype(as)>(v); }, value); };
   const std::string type = constant.type;
   if (type == "bool") {
     const bool v = number(false);
@@ -91,8 +89,8 @@ Pipeline Pipelines::build(const ShaderFile& file, const KernelReflection& kernel
   descriptor->setComputeFunction(function.get());
   descriptor->setSupportIndirectCommandBuffers(true);
   descriptor->setLabel(ns_string(kernel.name));
-  auto state = NS::TransferPtr(
-      device_->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, &error));
+  auto state =
+      NS::TransferPtr(device_->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, &error));
   if (!state) throw Error("kernel " + std::string(kernel.name) + " can't be compiled: " + describe(error));
   return Pipeline{std::move(state), &kernel};
 }

@@ -26,7 +26,8 @@ struct Pipeline {
 
 class Pipelines {
  public:
-  Pipelines(MTL::Device* device, std::shared_ptr<Telemetry> telemetry) : device_(device), telemetry_(std::move(telemetry)) {}
+  Pipelines(MTL::Device* device, std::shared_ptr<Telemetry> telemetry)
+      : device_(device), telemetry_(std::move(telemetry)) {}
 
   // Throws Error for an unknown kernel or constant, or when the device's compiler refuses the shader.
   const Pipeline& get(const std::string& kernel, const Constants& constants);

@@ -1,7 +1,7 @@
 // The seam between the Metal API and a device: what a driver must offer, and nothing of Metal's object model.
 //
-// The API layer validates, records and keeps memory alive; a driver allocates, makes kernels ready, and runs programs in
-// queue order. Sizes and lengths are in bytes. All functions may be called from any thread.
+// The API layer validates, records and keeps memory alive; a driver allocates, makes kernels ready, and runs programs
+// in queue order. Sizes and lengths are in bytes. All functions may be called from any thread.
 #pragma once
 
 #include <array>
@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "shader_table.h"
 #include "softmetal/environment.h"
 #include "softmetal/event_state.h"
-#include "shader_table.h"
 
 namespace softmetal {
 

@@ -96,7 +96,8 @@ class LLM:
         if raw or not self.is_chat:
             if system is not None:
                 raise UsageError(
-                    "a system prompt needs a model with a chat template", hint="leave out --system, or use another model"
+                    "a system prompt needs a model with a chat template",
+                    hint="leave out --system, or use another model",
                 )
             return self._stream(self.tokenizer.encode_prompt(prompt), max_tokens, Sampling(temperature, seed))
         messages = [{"role": "system", "content": system}] if system is not None else []

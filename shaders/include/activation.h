@@ -1,9 +1,9 @@
 // The gates of gated linear units, as float32 functions of the gate's value.
 #pragma once
 
-#include "matmul_args.h"
-
 #include <metal_stdlib>
+
+#include "matmul_args.h"
 using namespace metal;
 
 inline float silu(float x) { return x / (1.0f + exp(-x)); }

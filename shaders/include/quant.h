@@ -69,7 +69,8 @@ struct Float {
     uint count = min(WEIGHTS_PER_BLOCK, columns - block * WEIGHTS_PER_BLOCK);
     if (count == WEIGHTS_PER_BLOCK) {
       for (uint i = 0; i < 8; i++) {
-        out[i] = float4(float(values[i * 4]), float(values[i * 4 + 1]), float(values[i * 4 + 2]), float(values[i * 4 + 3]));
+        out[i] =
+            float4(float(values[i * 4]), float(values[i * 4 + 1]), float(values[i * 4 + 2]), float(values[i * 4 + 3]));
       }
       return;
     }

@@ -171,7 +171,8 @@ FAULT(missing_indirect_barrier, "command 1: buffer 0 (\"values\" of kernel \"tri
 }
 
 FAULT(indirect_without_pipeline, "executeCommandsInBuffer: command 0: no compute pipeline state is set") {
-  const auto commands = indirect_triple(make_buffer(64), {});
+  const auto buffer = make_buffer(64);
+  const auto commands = indirect_triple(buffer, {});
   Encoding().encoder->executeCommandsInBuffer(commands.get(), NS::Range::Make(0, 1));
 }
 

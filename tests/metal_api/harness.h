@@ -19,13 +19,13 @@ struct Fault {
   Fault(const char* name, const char* expected, Function function);
 };
 
-#define TEST(name)                                   \
-  static void name();                                \
+#define TEST(name)                                       \
+  static void name();                                    \
   static const metal_api::Test name##_test(#name, name); \
   static void name()
 
-#define FAULT(name, expected)                                   \
-  static void name();                                           \
+#define FAULT(name, expected)                                        \
+  static void name();                                                \
   static const metal_api::Fault name##_fault(#name, expected, name); \
   static void name()
 

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <numeric>
 
@@ -15,12 +16,14 @@ MTL::Device* device() {
   return instance;
 }
 
-NS::SharedPtr<MTL::Library> library() {
-  CHECK_EQUAL(fastgo::shader_file_count, 1u);
+NS::SharedPtr<MTL::Library> library(const std::string& file) {
+  const auto* end = fastgo::shader_files + fastgo::shader_file_count;
+  const auto* found = std::find_if(fastgo::shader_files, end, [&](const auto* entry) { return file == entry->name; });
+  CHECK(found != end);
   NS::Error* error = nullptr;
   const auto options = NS::TransferPtr(MTL::CompileOptions::alloc()->init());
   options->setLanguageVersion(MTL::LanguageVersion3_1);
-  auto made = NS::TransferPtr(device()->newLibrary(text(fastgo::shader_files[0]->source), options.get(), &error));
+  auto made = NS::TransferPtr(device()->newLibrary(text((*found)->source), options.get(), &error));
   if (!made) fail(__FILE__, __LINE__, error->localizedDescription()->utf8String());
   return made;
 }
@@ -33,8 +36,8 @@ NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indir
   descriptor->setSupportIndirectCommandBuffers(indirect);
   descriptor->setLabel(text(kernel));
   NS::Error* error = nullptr;
-  auto made = NS::TransferPtr(
-      device()->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, &error));
+  auto made =
+      NS::TransferPtr(device()->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, &error));
   if (!made) fail(__FILE__, __LINE__, error->localizedDescription()->utf8String());
   return made;
 }
@@ -84,8 +87,7 @@ NS::SharedPtr<MTL::IndirectCommandBuffer> make_indirect(NS::UInteger count) {
   descriptor->setInheritBuffers(false);
   descriptor->setInheritPipelineState(false);
   descriptor->setMaxKernelBufferBindCount(4);
-  return NS::TransferPtr(
-      device()->newIndirectCommandBuffer(descriptor.get(), count, MTL::ResourceStorageModeShared));
+  return NS::TransferPtr(device()->newIndirectCommandBuffer(descriptor.get(), count, MTL::ResourceStorageModeShared));
 }
 
 }  // namespace metal_api

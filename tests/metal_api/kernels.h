@@ -13,7 +13,8 @@
 namespace metal_api {
 
 MTL::Device* device();
-NS::SharedPtr<MTL::Library> library();
+// The library of a .metal file of this folder.
+NS::SharedPtr<MTL::Library> library(const std::string& file = "kernels");
 NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indirect = false);
 NS::SharedPtr<MTL::CommandQueue> make_queue();
 NS::String* text(const std::string& value);
@@ -26,8 +27,7 @@ NS::SharedPtr<MTL::Buffer> make_buffer(std::size_t length, MTL::ResourceOptions 
 
 template <class T>
 NS::SharedPtr<MTL::Buffer> buffer_of(const std::vector<T>& values) {
-  return NS::TransferPtr(
-      device()->newBuffer(values.data(), values.size() * sizeof(T), MTL::ResourceStorageModeShared));
+  return NS::TransferPtr(device()->newBuffer(values.data(), values.size() * sizeof(T), MTL::ResourceStorageModeShared));
 }
 
 template <class T = std::uint32_t>

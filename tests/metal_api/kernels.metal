@@ -2,9 +2,6 @@
 #include <metal_stdlib>
 using namespace metal;
 
-constant int factor [[function_constant(0)]];
-constant bool negate [[function_constant(1)]];
-
 struct LineArgs {
   float scale;
   float shift;
@@ -80,11 +77,6 @@ kernel void simd_totals(device const uint* values [[buffer(0)]],
   sums[i] = simd_sum(values[i]);
   largest[i] = simd_max(values[i]);
   next[i] = simd_shuffle_xor(values[i], ushort(1)) + lane;
-}
-
-kernel void specialised(device int* values [[buffer(0)]], uint i [[thread_position_in_grid]]) {
-  int value = values[i] * factor;
-  values[i] = negate ? -value : value;
 }
 
 // Threads of one group wait at barriers that the others never reach.

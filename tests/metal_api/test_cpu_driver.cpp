@@ -27,7 +27,8 @@ void native_triple(const cpu::Launch& launch, std::uint64_t begin, std::uint64_t
   const std::uint32_t threads = launch.threads_per_threadgroup.x;
   groups_seen += end - begin;
   for (std::uint64_t group = begin; group < end; ++group) {
-    for (std::uint64_t i = group * threads; i < std::min<std::uint64_t>((group + 1) * threads, launch.threads_per_grid.x); ++i) {
+    for (std::uint64_t i = group * threads;
+         i < std::min<std::uint64_t>((group + 1) * threads, launch.threads_per_grid.x); ++i) {
       values[i] = mark;
     }
   }
@@ -110,10 +111,9 @@ TEST(a_kernel_fault_is_the_error_of_its_command_buffer) {
 TEST(rejected_commands_fail_the_command_buffer) {
   const auto kernel = pipeline("triple_plus_one");
   const auto values = make_buffer(64);
-  CHECK(contains(error_of([&](MTL::ComputeCommandEncoder* encoder) {
-                   encoder->dispatchThreads(along_x(16), along_x(16));
-                 }),
-                 "no compute pipeline state"));
+  CHECK(contains(
+      error_of([&](MTL::ComputeCommandEncoder* encoder) { encoder->dispatchThreads(along_x(16), along_x(16)); }),
+      "no compute pipeline state"));
   CHECK(contains(error_of([&](MTL::ComputeCommandEncoder* encoder) {
                    encoder->setComputePipelineState(kernel.get());
                    encoder->setBuffer(values.get(), 100, 0);

@@ -138,24 +138,35 @@ TEST(simdgroup_functions) {
   }
 }
 
-TEST(function_constants_by_index_and_name) {
-  const int factor = 5;
-  const bool negate = true;
+namespace {
+
+// What `specialised` makes of 99.
+int specialised(int factor, bool negate) {
   const auto constants = NS::TransferPtr(MTL::FunctionConstantValues::alloc()->init());
   constants->setConstantValue(&factor, MTL::DataTypeInt, NS::UInteger(0));
   constants->setConstantValue(&negate, MTL::DataTypeBool, text("negate"));
   NS::Error* error = nullptr;
-  const auto function = NS::TransferPtr(library()->newFunction(text("specialised"), constants.get(), &error));
+  const auto kernels = library("specialised");
+  const auto function = NS::TransferPtr(kernels->newFunction(text("specialised"), constants.get(), &error));
   CHECK(function && !error);
   const auto state = NS::TransferPtr(device()->newComputePipelineState(function.get(), &error));
   CHECK(state);
-  const auto values = buffer_of(counting(100));
+  const auto values = buffer_of(counting(100)), shift = buffer_of(std::vector<int>{1000});
   run_compute([&](MTL::ComputeCommandEncoder* encoder) {
     encoder->setComputePipelineState(state.get());
     encoder->setBuffer(values.get(), 0, 0);
+    if (negate) encoder->setBuffer(shift.get(), 0, 1);  // otherwise the kernel does not have that argument
     encoder->dispatchThreads(along_x(100), along_x(32));
   });
-  CHECK_EQUAL(values_of<int>(values)[99], -495);
+  return values_of<int>(values)[99];
+}
+
+}  // namespace
+
+TEST(function_constants_by_index_and_name) {
+  CHECK_EQUAL(specialised(5, false), 495);
+  CHECK_EQUAL(specialised(5, true), 505);
+  CHECK_EQUAL(specialised(-2, false), -198);
 }
 
 TEST(large_grids_are_covered_once) {

@@ -34,7 +34,7 @@ TEST(wrong_type_of_function_constant_is_an_error) {
   const auto constants = NS::TransferPtr(MTL::FunctionConstantValues::alloc()->init());
   constants->setConstantValue(&value, MTL::DataTypeFloat, NS::UInteger(0));
   NS::Error* error = nullptr;
-  CHECK(!library()->newFunction(text("specialised"), constants.get(), &error));
+  CHECK(!library("specialised")->newFunction(text("specialised"), constants.get(), &error));
   CHECK(description(error).find("factor") != std::string::npos);
 }
 
@@ -54,8 +54,8 @@ TEST(descriptors_limit_threads) {
   descriptor->setComputeFunction(function.get());
   descriptor->setMaxTotalThreadsPerThreadgroup(96);
   descriptor->setLabel(text("limited"));
-  const auto state = NS::TransferPtr(
-      device()->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, nullptr));
+  const auto state =
+      NS::TransferPtr(device()->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, nullptr));
   CHECK_EQUAL(state->maxTotalThreadsPerThreadgroup(), 96u);
   CHECK(state->label()->isEqualToString(text("limited")));
   CHECK(!state->supportIndirectCommandBuffers());

@@ -49,9 +49,8 @@ TEST(indirect_replay_equals_direct_encoding) {
   const Chain chain;
   for (unsigned replay = 1; replay <= 5; ++replay) {
     values_of(chain.values)[0] = replay;
-    run_compute(
-        [&](MTL::ComputeCommandEncoder* encoder) { chain.execute(encoder, NS::Range::Make(0, 2 * links)); },
-        MTL::DispatchTypeConcurrent);
+    run_compute([&](MTL::ComputeCommandEncoder* encoder) { chain.execute(encoder, NS::Range::Make(0, 2 * links)); },
+                MTL::DispatchTypeConcurrent);
     CHECK_EQUAL(values_of(chain.values)[links], replay + links);
     CHECK_EQUAL(values_of(chain.other)[999], tripled(replay * links));
   }
@@ -99,8 +98,8 @@ TEST(indirect_commands_inherit_from_the_encoder) {
   descriptor->setCommandTypes(MTL::IndirectCommandTypeConcurrentDispatchThreads);
   descriptor->setInheritBuffers(true);
   descriptor->setInheritPipelineState(true);
-  const auto commands = NS::TransferPtr(
-      device()->newIndirectCommandBuffer(descriptor.get(), 1, MTL::ResourceStorageModeShared));
+  const auto commands =
+      NS::TransferPtr(device()->newIndirectCommandBuffer(descriptor.get(), 1, MTL::ResourceStorageModeShared));
   commands->indirectComputeCommand(0)->concurrentDispatchThreads(along_x(10), along_x(32));
   const auto values = buffer_of(counting(11));
   const auto kernel = pipeline("triple_plus_one", true);

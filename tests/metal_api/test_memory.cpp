@@ -31,9 +31,8 @@ TEST(buffers_wrap_host_memory_without_copy) {
   auto wrapped = NS::TransferPtr(device()->newBuffer(memory, length, MTL::ResourceStorageModeShared, nullptr));
 #else
   auto wrapped = NS::TransferPtr(
-      device()->newBuffer(memory, length, MTL::ResourceStorageModeShared, [&](void* pointer, NS::UInteger bytes) {
-        freed += pointer == memory && bytes == length;
-      }));
+      device()->newBuffer(memory, length, MTL::ResourceStorageModeShared,
+                          [&](void* pointer, NS::UInteger bytes) { freed += pointer == memory && bytes == length; }));
 #endif
   CHECK(wrapped->contents() == memory);
   run_compute([&](MTL::ComputeCommandEncoder* encoder) {

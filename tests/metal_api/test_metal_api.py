@@ -55,9 +55,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", _names("TEST", driver=False))
 def test_api(build: Path, name: str) -> None:
     done = _run(build / "metal_api_tests", "--run", name, **LAYER)
-    assert done.returncode == 0, done.stderr
-    reports = [line for line in done.stderr.splitlines() if "leaked at exit: MTL::Device" not in line]
-    assert reports == []
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", _names("TEST", driver=False))

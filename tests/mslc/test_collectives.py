@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Shaders
+from shader_runner import Shaders
 
 Array = np.ndarray[Any, Any]
 LANES = 32

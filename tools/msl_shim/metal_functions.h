@@ -19,53 +19,23 @@ using if_vector = enable_if_t<(vector_traits<T>::count > 1)>;
 
 #define MSL_SHIM_FLOAT_1(name)                          \
   template <typename T, typename = detail::if_float<T>> \
-  T name(T);
+  T name(T)
 #define MSL_SHIM_FLOAT_2(name)                          \
   template <typename T, typename = detail::if_float<T>> \
-  T name(T, T);
-#define MSL_SHIM_MATH                                                                                                  \
-  MSL_SHIM_FLOAT_1(acos)                                                                                               \
-  MSL_SHIM_FLOAT_1(acosh)                                                                                              \
-  MSL_SHIM_FLOAT_1(asin) MSL_SHIM_FLOAT_1(asinh) MSL_SHIM_FLOAT_1(atan) MSL_SHIM_FLOAT_1(atanh) MSL_SHIM_FLOAT_1(ceil) \
-      MSL_SHIM_FLOAT_1(cos) MSL_SHIM_FLOAT_1(cosh) MSL_SHIM_FLOAT_1(cospi) MSL_SHIM_FLOAT_1(exp)                       \
-          MSL_SHIM_FLOAT_1(exp10) MSL_SHIM_FLOAT_1(exp2) MSL_SHIM_FLOAT_1(fabs) MSL_SHIM_FLOAT_1(floor)                \
-              MSL_SHIM_FLOAT_1(fract) MSL_SHIM_FLOAT_1(log) MSL_SHIM_FLOAT_1(log10) MSL_SHIM_FLOAT_1(log2)             \
-                  MSL_SHIM_FLOAT_1(rint) MSL_SHIM_FLOAT_1(round) MSL_SHIM_FLOAT_1(rsqrt) MSL_SHIM_FLOAT_1(sin)         \
-                      MSL_SHIM_FLOAT_1(sinh) MSL_SHIM_FLOAT_1(sinpi) MSL_SHIM_FLOAT_1(sqrt) MSL_SHIM_FLOAT_1(tan)      \
-                          MSL_SHIM_FLOAT_1(tanh) MSL_SHIM_FLOAT_1(tanpi) MSL_SHIM_FLOAT_1(trunc)                       \
-                              MSL_SHIM_FLOAT_2(atan2) MSL_SHIM_FLOAT_2(copysign) MSL_SHIM_FLOAT_2(fdim)                \
-                                  MSL_SHIM_FLOAT_2(fmax) MSL_SHIM_FLOAT_2(fmin) MSL_SHIM_FLOAT_2(fmod)                 \
-                                      MSL_SHIM_FLOAT_2(pow)                                                            \
-                                          MSL_SHIM_FLOAT_2(powr) template <typename T, typename = detail::if_float<T>> \
-                                          T abs(T);                                                                    \
-  template <typename T, typename = detail::if_float<T>>                                                                \
-  T sincos(T, thread T&);                                                                                              \
-  template <typename T, typename = detail::if_float<T>>                                                                \
-  T modf(T, thread T&);                                                                                                \
-  template <typename T, typename I, typename = detail::if_float<T>>                                                    \
-  T frexp(T, thread I&);                                                                                               \
-  template <typename T, typename I, typename = detail::if_float<T>, typename = detail::if_integer<I>>                  \
-  T ldexp(T, I);                                                                                                       \
-  template <typename T, typename = detail::if_float<T>>                                                                \
-  T fma(T, T, T);                                                                                                      \
-  template <typename T>                                                                                                \
-  T max(T, T);                                                                                                         \
-  template <typename T>                                                                                                \
-  T min(T, T);                                                                                                         \
-  template <typename T>                                                                                                \
-  T clamp(T, T, T);
+  T name(T, T)
 
-MSL_SHIM_MATH
+// metal, metal::precise and metal::fast declare the same functions.
+#include "metal_math_functions.h"
 namespace precise {
-MSL_SHIM_MATH
+#include "metal_math_functions.h"
 }
 namespace fast {
-MSL_SHIM_MATH
+#include "metal_math_functions.h"
 }
 
-MSL_SHIM_FLOAT_1(saturate)
-MSL_SHIM_FLOAT_1(sign)
-MSL_SHIM_FLOAT_2(step)
+MSL_SHIM_FLOAT_1(saturate);
+MSL_SHIM_FLOAT_1(sign);
+MSL_SHIM_FLOAT_2(step);
 template <typename T, typename = detail::if_float<T>>
 T smoothstep(T, T, T);
 template <typename T, typename = detail::if_float<T>>
@@ -87,30 +57,30 @@ T clamp(T, detail::element<T>, detail::element<T>);
 
 #define MSL_SHIM_INTEGER_1(name)                          \
   template <typename T, typename = detail::if_integer<T>> \
-  T name(T);
+  T name(T)
 #define MSL_SHIM_INTEGER_2(name)                          \
   template <typename T, typename = detail::if_integer<T>> \
-  T name(T, T);
+  T name(T, T)
 #define MSL_SHIM_INTEGER_3(name)                          \
   template <typename T, typename = detail::if_integer<T>> \
-  T name(T, T, T);
+  T name(T, T, T)
 template <typename T, typename = detail::if_integer<T>, typename = void>
 T abs(T);
-MSL_SHIM_INTEGER_1(clz)
-MSL_SHIM_INTEGER_1(ctz)
-MSL_SHIM_INTEGER_1(popcount)
-MSL_SHIM_INTEGER_1(reverse_bits)
-MSL_SHIM_INTEGER_2(absdiff)
-MSL_SHIM_INTEGER_2(addsat)
-MSL_SHIM_INTEGER_2(subsat)
-MSL_SHIM_INTEGER_2(hadd)
-MSL_SHIM_INTEGER_2(rhadd)
-MSL_SHIM_INTEGER_2(mulhi)
-MSL_SHIM_INTEGER_2(mul24)
-MSL_SHIM_INTEGER_2(rotate)
-MSL_SHIM_INTEGER_3(mad24)
-MSL_SHIM_INTEGER_3(madhi)
-MSL_SHIM_INTEGER_3(madsat)
+MSL_SHIM_INTEGER_1(clz);
+MSL_SHIM_INTEGER_1(ctz);
+MSL_SHIM_INTEGER_1(popcount);
+MSL_SHIM_INTEGER_1(reverse_bits);
+MSL_SHIM_INTEGER_2(absdiff);
+MSL_SHIM_INTEGER_2(addsat);
+MSL_SHIM_INTEGER_2(subsat);
+MSL_SHIM_INTEGER_2(hadd);
+MSL_SHIM_INTEGER_2(rhadd);
+MSL_SHIM_INTEGER_2(mulhi);
+MSL_SHIM_INTEGER_2(mul24);
+MSL_SHIM_INTEGER_2(rotate);
+MSL_SHIM_INTEGER_3(mad24);
+MSL_SHIM_INTEGER_3(madhi);
+MSL_SHIM_INTEGER_3(madsat);
 template <typename T, typename = detail::if_integer<T>>
 T extract_bits(T, uint, uint);
 template <typename T, typename = detail::if_integer<T>>
@@ -124,12 +94,12 @@ template <typename T>
 bool any(T);
 #define MSL_SHIM_PREDICATE(name)                        \
   template <typename T, typename = detail::if_float<T>> \
-  conditional_t<detail::vector_traits<T>::count == 1, bool, vec<int, detail::vector_traits<T>::count>> name(T);
-MSL_SHIM_PREDICATE(isfinite)
-MSL_SHIM_PREDICATE(isinf)
-MSL_SHIM_PREDICATE(isnan)
-MSL_SHIM_PREDICATE(isnormal)
-MSL_SHIM_PREDICATE(signbit)
+  conditional_t<detail::vector_traits<T>::count == 1, bool, vec<int, detail::vector_traits<T>::count>> name(T)
+MSL_SHIM_PREDICATE(isfinite);
+MSL_SHIM_PREDICATE(isinf);
+MSL_SHIM_PREDICATE(isnan);
+MSL_SHIM_PREDICATE(isnormal);
+MSL_SHIM_PREDICATE(signbit);
 
 template <typename T, typename = detail::if_float<T>>
 detail::element<T> dot(T, T);
@@ -141,8 +111,8 @@ template <typename T, typename = detail::if_float<T>>
 detail::element<T> distance(T, T);
 template <typename T, typename = detail::if_float<T>>
 detail::element<T> distance_squared(T, T);
-MSL_SHIM_FLOAT_1(normalize)
-MSL_SHIM_FLOAT_2(cross)
+MSL_SHIM_FLOAT_1(normalize);
+MSL_SHIM_FLOAT_2(cross);
 
 float4 unpack_unorm4x8_to_float(uint);
 float4 unpack_snorm4x8_to_float(uint);

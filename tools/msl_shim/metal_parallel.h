@@ -22,31 +22,31 @@ void simdgroup_barrier(mem_flags);
   template <typename T>        \
   T simd_##name(T);            \
   template <typename T>        \
-  T quad_##name(T);
+  T quad_##name(T)
 #define MSL_SHIM_GROUP_LANE(name) \
   template <typename T>           \
   T simd_##name(T, ushort);       \
   template <typename T>           \
-  T quad_##name(T, ushort);
-MSL_SHIM_GROUP_1(sum)
-MSL_SHIM_GROUP_1(product)
-MSL_SHIM_GROUP_1(min)
-MSL_SHIM_GROUP_1(max)
-MSL_SHIM_GROUP_1(and)
-MSL_SHIM_GROUP_1(or)
-MSL_SHIM_GROUP_1(xor)
-MSL_SHIM_GROUP_1(broadcast_first)
-MSL_SHIM_GROUP_1(prefix_inclusive_sum)
-MSL_SHIM_GROUP_1(prefix_exclusive_sum)
-MSL_SHIM_GROUP_1(prefix_inclusive_product)
-MSL_SHIM_GROUP_1(prefix_exclusive_product)
-MSL_SHIM_GROUP_LANE(broadcast)
-MSL_SHIM_GROUP_LANE(shuffle)
-MSL_SHIM_GROUP_LANE(shuffle_up)
-MSL_SHIM_GROUP_LANE(shuffle_down)
-MSL_SHIM_GROUP_LANE(shuffle_xor)
-MSL_SHIM_GROUP_LANE(shuffle_rotate_up)
-MSL_SHIM_GROUP_LANE(shuffle_rotate_down)
+  T quad_##name(T, ushort)
+MSL_SHIM_GROUP_1(sum);
+MSL_SHIM_GROUP_1(product);
+MSL_SHIM_GROUP_1(min);
+MSL_SHIM_GROUP_1(max);
+MSL_SHIM_GROUP_1(and);
+MSL_SHIM_GROUP_1(or);
+MSL_SHIM_GROUP_1(xor);
+MSL_SHIM_GROUP_1(broadcast_first);
+MSL_SHIM_GROUP_1(prefix_inclusive_sum);
+MSL_SHIM_GROUP_1(prefix_exclusive_sum);
+MSL_SHIM_GROUP_1(prefix_inclusive_product);
+MSL_SHIM_GROUP_1(prefix_exclusive_product);
+MSL_SHIM_GROUP_LANE(broadcast);
+MSL_SHIM_GROUP_LANE(shuffle);
+MSL_SHIM_GROUP_LANE(shuffle_up);
+MSL_SHIM_GROUP_LANE(shuffle_down);
+MSL_SHIM_GROUP_LANE(shuffle_xor);
+MSL_SHIM_GROUP_LANE(shuffle_rotate_up);
+MSL_SHIM_GROUP_LANE(shuffle_rotate_down);
 template <typename T>
 T simd_shuffle_and_fill_up(T, T, ushort);
 template <typename T>
@@ -89,9 +89,9 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
   template <typename T>                                                                                               \
   void simdgroup_load(thread simdgroup_matrix<T, 8, 8>&, const space T*, ulong = 8, ulong2 = ulong2{}, bool = false); \
   template <typename T>                                                                                               \
-  void simdgroup_store(simdgroup_matrix<T, 8, 8>, space T*, ulong = 8, ulong2 = ulong2{}, bool = false);
-MSL_SHIM_MATRIX_SPACE(device)
-MSL_SHIM_MATRIX_SPACE(threadgroup)
+  void simdgroup_store(simdgroup_matrix<T, 8, 8>, space T*, ulong = 8, ulong2 = ulong2{}, bool = false)
+MSL_SHIM_MATRIX_SPACE(device);
+MSL_SHIM_MATRIX_SPACE(threadgroup);
 template <typename T, int Columns, int Rows>
 simdgroup_matrix<T, Columns, Rows> make_filled_simdgroup_matrix(T);
 template <typename D, typename A, typename B>
@@ -120,15 +120,15 @@ struct same_type {
 }  // namespace detail
 #define MSL_SHIM_ATOMIC_FETCH(space, name) \
   template <typename T>                    \
-  T atomic_fetch_##name##_explicit(volatile space atomic<T>*, typename detail::same_type<T>::type, memory_order);
+  T atomic_fetch_##name##_explicit(volatile space atomic<T>*, typename detail::same_type<T>::type, memory_order)
 #define MSL_SHIM_ATOMICS(space)                                                                             \
-  MSL_SHIM_ATOMIC_FETCH(space, add)                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, sub)                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, min)                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, max)                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, and)                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, or)                                                                          \
-  MSL_SHIM_ATOMIC_FETCH(space, xor)                                                                         \
+  MSL_SHIM_ATOMIC_FETCH(space, add);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, sub);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, min);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, max);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, and);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, or);                                                                         \
+  MSL_SHIM_ATOMIC_FETCH(space, xor);                                                                        \
   template <typename T>                                                                                     \
   T atomic_load_explicit(const volatile space atomic<T>*, memory_order);                                    \
   template <typename T>                                                                                     \
@@ -137,8 +137,8 @@ struct same_type {
   T atomic_exchange_explicit(volatile space atomic<T>*, typename detail::same_type<T>::type, memory_order); \
   template <typename T>                                                                                     \
   bool atomic_compare_exchange_weak_explicit(volatile space atomic<T>*, thread T*,                          \
-                                             typename detail::same_type<T>::type, memory_order, memory_order);
-MSL_SHIM_ATOMICS(device)
-MSL_SHIM_ATOMICS(threadgroup)
+                                             typename detail::same_type<T>::type, memory_order, memory_order)
+MSL_SHIM_ATOMICS(device);
+MSL_SHIM_ATOMICS(threadgroup);
 
 }  // namespace metal

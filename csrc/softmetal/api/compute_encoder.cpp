@@ -66,9 +66,11 @@ std::string ComputeEncoderImpl::execution_problem(const IndirectCommandBufferImp
     if (command->barrier) hazards.barrier();
     if (!command->has_dispatch) continue;
     const DispatchState resolved = commands.resolved(*command, state);
-    if (resolved.pipeline && !validation::alive(resolved.pipeline, call, "a command's pipeline")) return "it uses a released object";
+    if (resolved.pipeline && !validation::alive(resolved.pipeline, call, "a command's pipeline"))
+      return "it uses a released object";
     for (const Binding& binding : resolved.buffers) {
-      if (binding.buffer && !validation::alive(binding.buffer, call, "a command's buffer")) return "it uses a released object";
+      if (binding.buffer && !validation::alive(binding.buffer, call, "a command's buffer"))
+        return "it uses a released object";
     }
     std::string problem = dispatch_problem(resolved, command->grid);
     if (problem.empty() && !commands.inherits_buffers) problem = residency_problem(resolved);

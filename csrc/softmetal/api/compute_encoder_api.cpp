@@ -8,9 +8,7 @@ namespace MTL {
 using softmetal::impl;
 namespace validation = softmetal::validation;
 
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 void ComputeCommandEncoder::dispatchThreadgroups(MTL::Size threadgroupsPerGrid, MTL::Size threadsPerThreadgroup) {
   impl(this)->dispatch("MTL::ComputeCommandEncoder::dispatchThreadgroups",

@@ -132,9 +132,10 @@ Command make_dispatch(const DispatchState& state, const Grid& grid) {
                                      static_cast<std::uint32_t>(threads.depth)};
   command.threadgroups_per_grid = threadgroups_of(grid);
   const Extent& groups = command.threadgroups_per_grid;
-  command.threads_per_grid = {static_cast<std::uint32_t>(grid.in_threads ? grid.size.width : groups.x * threads.width),
-                              static_cast<std::uint32_t>(grid.in_threads ? grid.size.height : groups.y * threads.height),
-                              static_cast<std::uint32_t>(grid.in_threads ? grid.size.depth : groups.z * threads.depth)};
+  command.threads_per_grid = {
+      static_cast<std::uint32_t>(grid.in_threads ? grid.size.width : groups.x * threads.width),
+      static_cast<std::uint32_t>(grid.in_threads ? grid.size.height : groups.y * threads.height),
+      static_cast<std::uint32_t>(grid.in_threads ? grid.size.depth : groups.z * threads.depth)};
   for (std::uint32_t i = 0; i < binding_count; ++i) command.buffers[i] = state.buffers[i].address;
   command.threadgroup_memory = state.threadgroup_memory;
   return command;

@@ -93,8 +93,7 @@ bool IndirectCommandBufferImpl::collect(NS::Range range, const DispatchState& in
     const DispatchState state = resolved(*command, inherited);
     *problem = dispatch_problem(state, command->grid);
     if (problem->empty() && !state.pipeline->supports_indirect) {
-      *problem = "the pipeline of " + state.pipeline->kernel_name() +
-                 " was made without supportIndirectCommandBuffers";
+      *problem = "the pipeline of " + state.pipeline->kernel_name() + " was made without supportIndirectCommandBuffers";
     }
     if (!problem->empty()) {
       *problem = "command " + std::to_string(i) + ": " + *problem;
@@ -138,8 +137,8 @@ IndirectComputeCommand* IndirectCommandBuffer::indirectComputeCommand(NS::UInteg
   constexpr const char* call = "MTL::IndirectCommandBuffer::indirectComputeCommand";
   if (!validation::alive(this, call)) return nullptr;
   if (commandIndex < size()) return impl(this)->command(commandIndex);
-  validation::report(call, "commandIndex " + std::to_string(commandIndex) + " is not below the size " +
-                               std::to_string(size()));
+  validation::report(
+      call, "commandIndex " + std::to_string(commandIndex) + " is not below the size " + std::to_string(size()));
   return nullptr;
 }
 
@@ -147,8 +146,8 @@ void IndirectCommandBuffer::reset(NS::Range range) {
   constexpr const char* call = "MTL::IndirectCommandBuffer::reset";
   if (!validation::alive(this, call)) return;
   if (range.location > size() || range.length > size() - range.location) {
-    validation::report(call, "range ends at " + std::to_string(range.Max()) + ", beyond the size " +
-                                 std::to_string(size()));
+    validation::report(call,
+                       "range ends at " + std::to_string(range.Max()) + ", beyond the size " + std::to_string(size()));
     return;
   }
   for (NS::UInteger i = range.location; i < range.location + range.length; ++i) impl(this)->command(i)->clear();
@@ -169,8 +168,7 @@ void IndirectComputeCommand::concurrentDispatchThreadgroups(MTL::Size threadgrou
 
 void IndirectComputeCommand::concurrentDispatchThreads(MTL::Size threadsPerGrid, MTL::Size threadsPerThreadgroup) {
   impl(this)->set_dispatch("MTL::IndirectComputeCommand::concurrentDispatchThreads",
-                           {true, threadsPerGrid, threadsPerThreadgroup},
-                           IndirectCommandTypeConcurrentDispatchThreads);
+                           {true, threadsPerGrid, threadsPerThreadgroup}, IndirectCommandTypeConcurrentDispatchThreads);
 }
 
 void IndirectComputeCommand::reset() {

@@ -9,7 +9,6 @@
 namespace softmetal {
 namespace {
 
-
 // The value given for a constant, by index or by name; null if there is none.
 const FunctionConstantValuesImpl::Value* given_value(const FunctionConstantValuesImpl& values,
                                                      const fastgo::ConstantReflection& constant) {

@@ -56,8 +56,9 @@ class CpuDriver final : public Driver {
   std::unique_ptr<ShaderLibrary> find_library(const std::string& source, std::string* error) override {
     const CompiledShader* shader = find_shader(source);
     if (!shader) {
-      *error = "the CPU driver only has shaders translated at build time, and this source text is none of them; "
-               "add the file to the build's shader list";
+      *error =
+          "the CPU driver only has shaders translated at build time, and this source text is none of them; "
+          "add the file to the build's shader list";
       return nullptr;
     }
     auto library = std::make_unique<CpuLibrary>();

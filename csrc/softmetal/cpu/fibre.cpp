@@ -20,6 +20,10 @@
 #endif
 #if defined(SOFTMETAL_TSAN)
 #include <sanitizer/tsan_interface.h>
+// ThreadSanitizer counts calls and returns by fibre, so what switches must not be counted.
+#define SOFTMETAL_UNCOUNTED __attribute__((no_sanitize("thread")))
+#else
+#define SOFTMETAL_UNCOUNTED
 #endif
 
 namespace softmetal::cpu {
@@ -148,13 +152,13 @@ Simdgroup* next_simdgroup(Simdgroup* from) {
   return nullptr;
 }
 
-[[noreturn]] void leave(Fibre* self, Fibre* to) {
+[[noreturn]] SOFTMETAL_UNCOUNTED void leave(Fibre* self, Fibre* to) {
   current_fibre = to;
   detail::switch_context(self, to);
   std::abort();  // nothing switches back to a fibre that has ended
 }
 
-[[noreturn]] void give_up(Fibre* self) { leave(self, &self->simdgroup->group->main); }
+[[noreturn]] SOFTMETAL_UNCOUNTED void give_up(Fibre* self) { leave(self, &self->simdgroup->group->main); }
 
 void describe(Group& group, const char* format, const char* one, const char* other) {
   int used = std::snprintf(group.fault, sizeof(group.fault), "kernel %s, threadgroup (%u, %u, %u): ", group.kernel,
@@ -221,7 +225,7 @@ Fibre* successor(Fibre* self) {
   return &group.main;
 }
 
-[[noreturn]] void fibre_main(Fibre* self) {
+[[noreturn]] SOFTMETAL_UNCOUNTED void fibre_main(Fibre* self) {
   if (detail::annotate_switches) detail::after_switch(nullptr);
   Group& group = *self->simdgroup->group;
   group.body(group.argument, self->index);
@@ -315,7 +319,7 @@ void diverged(Fibre* self, const Meeting& meeting) {
   give_up(self);
 }
 
-void before_switch([[maybe_unused]] Fibre* from, [[maybe_unused]] Fibre* to) {
+SOFTMETAL_UNCOUNTED void before_switch([[maybe_unused]] Fibre* from, [[maybe_unused]] Fibre* to) {
 #if defined(SOFTMETAL_ASAN)
   const bool to_main = to->stack_bottom == nullptr;
   __sanitizer_start_switch_fiber(&from->sanitizer_state, to_main ? main_stack_bottom : to->stack_bottom,
@@ -326,7 +330,7 @@ void before_switch([[maybe_unused]] Fibre* from, [[maybe_unused]] Fibre* to) {
 #endif
 }
 
-void after_switch([[maybe_unused]] Fibre* self) {
+SOFTMETAL_UNCOUNTED void after_switch([[maybe_unused]] Fibre* self) {
 #if defined(SOFTMETAL_ASAN)
   const bool first_time = self == nullptr;
   const void* bottom = nullptr;

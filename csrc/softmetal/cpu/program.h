@@ -1,7 +1,8 @@
 // A list of commands, split into pieces of work for a fixed number of threads.
 //
-// A stage is a run of commands without a barrier. Its threadgroups are cut into pieces, contiguous ranges, and each piece
-// has a thread to which it belongs, the same at every run, so that a thread finds its part of the weights in its caches.
+// A stage is a run of commands without a barrier. Its threadgroups are cut into pieces, contiguous ranges, and each
+// piece has a thread to which it belongs, the same at every run, so that a thread finds its part of the weights in its
+// caches.
 #pragma once
 
 #include <array>

@@ -49,7 +49,9 @@ class Parking {
 
   void wake() {
     if (sleepers_.load() == 0) return;
-    { std::lock_guard<std::mutex> lock(mutex_); }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+    }
     condition_.notify_all();
   }
 

@@ -90,8 +90,8 @@ std::uint64_t ThreadPool::run_stage(const CpuProgram& program, std::uint32_t sta
   return finished;
 }
 
-// Takes the next piece of `owner`. The first claim of a stage starts its counter, whichever thread makes it; a counter that
-// has moved on to a later stage refuses.
+// Takes the next piece of `owner`. The first claim of a stage starts its counter, whichever thread makes it; a counter
+// that has moved on to a later stage refuses.
 bool ThreadPool::claim(unsigned owner, std::uint64_t stage_number, std::uint32_t available, std::uint32_t* index) {
   if (available == 0) return false;
   std::atomic<std::uint64_t>& word = claims_[owner].word;

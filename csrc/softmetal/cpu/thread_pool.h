@@ -1,9 +1,9 @@
 // Persistent threads that run programs together.
 //
-// A region is a list of programs run as one parallel section. Threads claim pieces with a compare-and-swap on a counter per
-// thread (their own first, then what others have left), and a stage is over when all its pieces are, so that a thread
-// that the system has taken off its core holds up nobody who has work. Between stages there is no lock and no system call
-// unless a wait gets long.
+// A region is a list of programs run as one parallel section. Threads claim pieces with a compare-and-swap on a counter
+// per thread (their own first, then what others have left), and a stage is over when all its pieces are, so that a
+// thread that the system has taken off its core holds up nobody who has work. Between stages there is no lock and no
+// system call unless a wait gets long.
 #pragma once
 
 #include <atomic>

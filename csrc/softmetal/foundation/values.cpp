@@ -99,9 +99,7 @@ const char* String::utf8String() const { return impl(this)->text.c_str(); }
 
 UInteger String::lengthOfBytes(StringEncoding) const { return impl(this)->text.size(); }
 
-bool String::isEqualToString(const String* pString) const {
-  return pString && impl(this)->text == impl(pString)->text;
-}
+bool String::isEqualToString(const String* pString) const { return pString && impl(this)->text == impl(pString)->text; }
 
 String* String::stringByAppendingString(const String* pString) const {
   return autoreleased(softmetal::make_string(impl(this)->text + impl(pString)->text));

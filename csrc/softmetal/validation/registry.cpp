@@ -1,9 +1,12 @@
 // The list of live and of recently released objects.
 #include "softmetal/validation/registry.h"
 
+#include <algorithm>
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <unordered_map>
 
 #include "softmetal/validation/report.h"
@@ -13,6 +16,9 @@ namespace {
 
 // Memory of this many dead objects is held back.
 constexpr std::size_t quarantine_capacity = 4096;
+
+constexpr int leak_polls = 20;
+constexpr std::chrono::milliseconds leak_poll_interval{5};
 
 struct Entry {
   const char* class_name;
@@ -36,6 +42,15 @@ std::string describe(const Entry& entry) {
   std::string text = entry.class_name;
   if (*entry.label) text += std::string(" \"") + (*entry.label)->utf8String() + "\"";
   return text;
+}
+
+// Devices are kept for the life of the process.
+bool is_permanent(const Entry& entry) { return std::string(entry.class_name) == "MTL::Device"; }
+
+bool only_permanent_objects() {
+  Registry& r = registry();
+  std::lock_guard<std::mutex> lock(r.mutex);
+  return std::all_of(r.live.begin(), r.live.end(), [](const auto& item) { return is_permanent(item.second); });
 }
 
 }  // namespace
@@ -104,9 +119,13 @@ void free_object(void* pointer) {
 }
 
 void report_leaks() {
+  // A command buffer that has just completed is let go by a thread of the driver a moment later.
+  for (int i = 0; i < leak_polls && !only_permanent_objects(); ++i) std::this_thread::sleep_for(leak_poll_interval);
   Registry& r = registry();
   std::lock_guard<std::mutex> lock(r.mutex);
-  for (const auto& [object, entry] : r.live) note("leaked at exit: " + describe(entry));
+  for (const auto& [object, entry] : r.live) {
+    if (!is_permanent(entry)) note("leaked at exit: " + describe(entry));
+  }
 }
 
 }  // namespace softmetal::validation

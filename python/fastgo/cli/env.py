@@ -62,19 +62,16 @@ def _find_devices() -> tuple[list[dict[str, Any]], str | None]:
     try:
         from fastgo import _fastmetal
 
-        return [dict(device) for device in _fastmetal.devices()], None
+        from fastgo.engine.devices import device_kind
+
+        return [{"kind": device_kind(device), **device} for device in _fastmetal.devices()], None
     except Exception as error:  # whatever is wrong with the native part is the very thing to report here
         return [], f"{type(error).__name__}: {error}"
 
 
 def _device_line(device: dict[str, Any]) -> str:
-    memory = "unified memory" if device.get("unified") else "own memory"
-    parts = [f"{device.get('name')} ({device.get('driver')})", f"{ui.size(int(device.get('memory') or 0))} {memory}"]
-    if device.get("threads"):
-        parts.append(f"{device['threads']} threads")
-    if device.get("isa"):
-        parts.append(str(device["isa"]))
-    return ", ".join(parts)
+    memory = "unified memory" if device["has_unified_memory"] else "own memory"
+    return f"{device['kind']}: {device['name']}, {ui.size(device['memory_bytes'])} {memory}"
 
 
 def _folder_size(folder: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastgo import _fastmetal
+from fastgo import _fastmetal, switches
 from fastgo.errors import DeviceError, OutOfMemoryError
 
 
@@ -27,7 +27,7 @@ def open_device(name: str | None) -> _fastmetal.Device:
     """
     with device_errors():
         devices = _fastmetal.devices()
-        wanted = name or "auto"
+        wanted = name or switches.value("FASTGO_DEVICE") or "auto"
         for index, info in enumerate(devices):
             if wanted == "auto" or wanted == device_kind(info):
                 return _fastmetal.Device(index)

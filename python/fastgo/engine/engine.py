@@ -84,5 +84,5 @@ class Engine:
 def upload(device: _fastmetal.Device, values: npt.NDArray[np.float32], label: str) -> _fastmetal.Buffer:
     """A small host-visible buffer with these values."""
     buffer = device.buffer(values.nbytes, label)
-    np.frombuffer(buffer, values.dtype, values.size)[:] = values.ravel()
+    np.frombuffer(memoryview(buffer), values.dtype, values.size)[:] = values.ravel()
     return buffer

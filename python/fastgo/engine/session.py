@@ -86,8 +86,8 @@ class Session:
     ) -> Iterator[int]:
         """Appends `ids`, then yields up to `max_tokens` tokens drawn one after the other.
 
-        Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the last
-        is part of the timeline when the iterator is closed.
+        Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the
+        last is part of the timeline when the iterator is closed.
         """
         self._state.set_sampling(sampling.pack())
         self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)

@@ -5,6 +5,7 @@ Owns the graphs' path from the architecture through the passes to a program; the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -47,13 +48,13 @@ class State:
             "history": device.buffer(max_positions * 4, "history"),
             "parameters": device.buffer(PARAMETER_WORDS * 4, "sampling parameters"),
         }
-        self.tokens = np.frombuffer(self.buffers["tokens"], np.int32)
-        self.positions = np.frombuffer(self.buffers["positions"], np.int32)
-        self.history = np.frombuffer(self.buffers["history"], np.int32)
+        self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
+        self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
+        self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32)
 
     def set_sampling(self, packed: bytes) -> None:
         """Sets the parameters of `sample`; only while nothing runs."""
-        np.frombuffer(self.buffers["parameters"], np.uint8)[:] = np.frombuffer(packed, np.uint8)
+        np.frombuffer(memoryview(self.buffers["parameters"]), np.uint8)[:] = np.frombuffer(packed, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,9 @@ class StepBuilder:
 
 def read_floats(device: _fastmetal.Device, memory: Memory, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """A copy of float32 values on the device; nothing that writes them may be running."""
-    if device.info["has_unified_memory"]:
-        return np.frombuffer(memory.buffer, np.float32, int(np.prod(shape)), memory.offset).reshape(shape).copy()
-    staging = device.buffer(memory.nbytes, "read back")
-    device.copy(memory.buffer, memory.offset, staging, 0, memory.nbytes).wait()
-    return np.frombuffer(staging, np.float32, int(np.prod(shape))).reshape(shape).copy()
+    buffer, offset = memory.buffer, memory.offset
+    if not device.info["has_unified_memory"]:
+        buffer, offset = device.buffer(memory.nbytes, "read back"), 0
+        device.copy(memory.buffer, memory.offset, buffer, 0, memory.nbytes).wait()
+    values = np.frombuffer(memoryview(buffer), np.float32, math.prod(shape), offset)
+    return np.array(values.reshape(shape))

@@ -39,11 +39,18 @@ class Tensor:
     strides: tuple[int, ...]
     offset: int = 0
     base: Tensor | None = None
-    producer: Node | None = None
+    own_producer: Node | None = None
 
     @property
     def root(self) -> Tensor:
         return self if self.base is None else self.base.root
+
+    @property
+    def producer(self) -> Node | None:
+        """The node whose result this is, also seen through views; None for weights and state."""
+        if self.own_producer is not None or self.base is None:
+            return self.own_producer
+        return self.base.producer
 
     @property
     def size(self) -> int:
@@ -60,9 +67,7 @@ class Tensor:
         return self.strides == contiguous_strides(self.shape)
 
     def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int) -> Tensor:
-        return Tensor(
-            self.graph, self.name, tuple(shape), self.dtype, self.storage, tuple(strides), offset, self, self.producer
-        )
+        return Tensor(self.graph, self.name, tuple(shape), self.dtype, self.storage, tuple(strides), offset, self)
 
     def reshape(self, *shape: int) -> Tensor:
         """The same elements under another shape. Raises ValueError unless dense and of equal size."""
@@ -159,11 +164,13 @@ class Graph:
 
     def alias(self, tensor: Tensor) -> Tensor:
         """The value of `tensor` after a node changed it in place; same memory, another producer."""
-        return tensor._view(tensor.shape, tensor.strides, tensor.offset)
+        view = tensor._view(tensor.shape, tensor.strides, tensor.offset)
+        view.base = tensor.root
+        return view
 
     def add_node(self, op: Op, inputs: dict[str, Tensor], outputs: dict[str, Tensor], **attributes: Any) -> Node:
         node = Node(op, inputs, outputs, attributes)
         for tensor in outputs.values():
-            tensor.producer = node
+            tensor.own_producer = node
         self.nodes.append(node)
         return node

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from fastgo import _fastmetal
@@ -28,7 +28,7 @@ class Memory:
     nbytes: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reflection(kernel: str) -> dict[str, Any]:
     return _fastmetal.kernel(kernel)
 

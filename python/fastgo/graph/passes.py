@@ -1,4 +1,4 @@
-"""Passes over a graph. A fusion replaces a small pattern of nodes by one node whose kernel does the same in one pass over memory.
+"""Passes over a graph. A fusion replaces a small pattern of nodes by one whose kernel does the same in one go.
 
 A pass is a function from a graph to the number of changes made. Every pass can be switched off by its name.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from fastgo.graph.dag import Graph, Node, Storage, Tensor
+from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.glu import GLU
@@ -17,92 +17,98 @@ from fastgo.ops.rms_norm import RMS_NORM
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
 
-def _readers(graph: Graph, tensor: Tensor) -> list[Node]:
-    """Nodes that read this value, through any view of it, but not a later value in the same memory."""
-    return [
-        node
-        for node in graph.nodes
-        if any(t.root is tensor.root and t.producer is tensor.producer for t in node.inputs.values())
-    ]
+class _Rewriter:
+    """The nodes of a graph while a pass replaces some of them, with who reads which value.
+
+    A value is a root tensor as one node left it: an operation in place makes another value of the same root.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.order = {node: i for i, node in enumerate(graph.nodes)}
+        self.count = 0
+        self._readers: dict[tuple[Tensor, Node | None], list[Node]] = {}
+        for node in graph.nodes:
+            for value in {(t.root, t.producer) for t in node.inputs.values()}:
+                self._readers.setdefault(value, []).append(node)
+
+    def nodes(self, op: Op) -> list[Node]:
+        return [node for node in self.order if node.op is op]
+
+    def readers(self, tensor: Tensor) -> list[Node]:
+        """Nodes that read this value, through any view of it, in order."""
+        return self._readers.get((tensor.root, tensor.producer), [])
+
+    def is_only_for(self, tensor: Tensor, reader: Node) -> bool:
+        """No other node reads this activation, and it is no result."""
+        return tensor.storage is Storage.ARENA and tensor not in self.graph.results and self.readers(tensor) == [reader]
+
+    def replace(self, old: Collection[Node], new: Node) -> None:
+        """Puts `new` where the last of `old` stood; it takes over outputs of theirs as its own."""
+        self.order[new] = max(self.order[node] for node in old)
+        moved = {(t.root, t.producer): self.readers(t) for t in new.outputs.values()}
+        for value in moved:
+            self._readers.pop(value, None)
+        for node in old:
+            del self.order[node]
+            for tensor in node.inputs.values():
+                readers = self.readers(tensor)
+                if node in readers:
+                    readers.remove(node)
+        for tensor in new.outputs.values():
+            readers = moved[tensor.root, tensor.producer]
+            tensor.own_producer = new
+            self._readers[tensor.root, new] = readers
+        for value in {(t.root, t.producer) for t in new.inputs.values()}:
+            self._readers.setdefault(value, []).append(new)
+        self.count += 1
+
+    def move(self, tensor: Tensor, root: Tensor) -> None:
+        """Makes a value that had memory of its own live in `root`'s; both start at offset 0."""
+        readers = self._readers.pop((tensor, tensor.producer), [])
+        tensor.base = root
+        self._readers[root, tensor.producer] = readers
+
+    def finish(self) -> int:
+        """Writes the nodes back; returns the number of replacements."""
+        self.graph.nodes = sorted(self.order, key=self.order.__getitem__)
+        return self.count
 
 
-def _only_reader(graph: Graph, tensor: Tensor, reader: Node) -> bool:
-    return tensor.storage is Storage.ARENA and tensor not in graph.results and _readers(graph, tensor) == [reader]
-
-
-def _produced_by(tensor: Tensor, op: object) -> Node | None:
+def _produced_by(tensor: Tensor, op: Op) -> Node | None:
     """The node of kind `op` whose whole output `tensor` is."""
     node = tensor.producer
     return node if node is not None and node.op is op and tensor in node.outputs.values() else None
 
 
-def _replace(graph: Graph, old: Collection[Node], new: Node) -> None:
-    """Puts `new` where the last of `old` stood."""
-    last = max(graph.nodes.index(node) for node in old)
-    graph.nodes[last] = new
-    graph.nodes = [node for node in graph.nodes if node is new or node not in old]
-    for tensor in new.outputs.values():
-        tensor.producer = new
-
-
-def _retarget(graph: Graph, old: Tensor, new: Tensor) -> None:
-    """Makes every use of the value `old` a use of `new`, which has the same shape."""
-    producer = old.producer
-    for tensor in {id(t): t for node in graph.nodes for t in node.inputs.values()}.values():
-        if tensor is not old and tensor.root is old.root and tensor.producer is producer:
-            _rebase(tensor, old, new)
-    for node in graph.nodes:
-        for name, tensor in node.inputs.items():
-            if tensor is old:
-                node.inputs[name] = new
-    graph.results = [new if tensor is old else tensor for tensor in graph.results]
-
-
-def _rebase(view: Tensor, old: Tensor, new: Tensor) -> None:
-    """Moves a chain of views from `old` onto `new`."""
-    while view.base is not None and view.base is not old and view.producer is old.producer:
-        view.producer = new.producer
-        view = view.base
-    view.base = new
-    view.offset += new.offset - old.offset
-    view.producer = new.producer
-
-
 def fuse_add_rms_norm(graph: Graph) -> int:
     """x + branch, then its norm: the residual stream is updated in place."""
-    fused = 0
-    for norm in [node for node in graph.nodes if node.op is RMS_NORM]:
+    rewriter = _Rewriter(graph)
+    for norm in rewriter.nodes(RMS_NORM):
         total = norm.inputs["x"]
         add = _produced_by(total, ADD)
-        if add is None:
+        if add is None or rewriter.readers(total)[0] is not norm:
             continue
         x, branch = add.inputs["a"], add.inputs["b"]
-        in_place = x.storage is Storage.ARENA and x.is_contiguous and _readers(graph, x)[-1] is add
-        if not in_place or x.shape != branch.shape or not branch.is_contiguous:
+        is_whole = x.offset == 0 and x.is_contiguous and x.size == x.root.size
+        if x.storage is not Storage.ARENA or not is_whole or rewriter.readers(x)[-1] is not add:
             continue
-        new_x = graph.alias(x)
-        node = Node(
-            ADD_RMS_NORM,
-            {"x": x, "branch": branch, "weight": norm.inputs["weight"]},
-            {"x": new_x, "y": norm.outputs["y"]},
-            {"eps": norm.eps},
-        )
-        first_use = graph.nodes.index(norm)
-        if any(graph.nodes.index(reader) < first_use for reader in _readers(graph, total)):
+        if x.shape != branch.shape or not branch.is_contiguous or total in graph.results or x in graph.results:
             continue
-        _replace(graph, [add, norm], node)
-        _retarget(graph, total, new_x)
-        fused += 1
-    return fused
+        inputs = {"x": x, "branch": branch, "weight": norm.inputs["weight"]}
+        fused = Node(ADD_RMS_NORM, inputs, {"x": total, "y": norm.outputs["y"]}, {"eps": norm.eps})
+        rewriter.replace([add, norm], fused)
+        rewriter.move(total, x.root)
+    return rewriter.finish()
 
 
 def fuse_sandwich_norm(graph: Graph) -> int:
     """Gemma's post-norm of a branch, the residual add and the next branch's norm."""
-    fused = 0
-    for node in [node for node in graph.nodes if node.op is ADD_RMS_NORM]:
+    rewriter = _Rewriter(graph)
+    for node in rewriter.nodes(ADD_RMS_NORM):
         branch = node.inputs["branch"]
         post_norm = _produced_by(branch, RMS_NORM)
-        if post_norm is None or not _only_reader(graph, branch, node) or post_norm.eps != node.eps:
+        if post_norm is None or not rewriter.is_only_for(branch, node) or post_norm.eps != node.eps:
             continue
         inputs = {
             "x": node.inputs["x"],
@@ -110,15 +116,14 @@ def fuse_sandwich_norm(graph: Graph) -> int:
             "post_weight": post_norm.inputs["weight"],
             "weight": node.inputs["weight"],
         }
-        _replace(graph, [post_norm, node], Node(SANDWICH_NORM, inputs, node.outputs, {"eps": node.eps}))
-        fused += 1
-    return fused
+        rewriter.replace([post_norm, node], Node(SANDWICH_NORM, inputs, node.outputs, {"eps": node.eps}))
+    return rewriter.finish()
 
 
 def fuse_matmul_glu(graph: Graph) -> int:
     """The gate and up projections and their gate, when both weights have one format and shape."""
-    fused = 0
-    for glu in [node for node in graph.nodes if node.op is GLU]:
+    rewriter = _Rewriter(graph)
+    for glu in rewriter.nodes(GLU):
         gate = _produced_by(glu.inputs["gate"], MATMUL)
         up = _produced_by(glu.inputs["up"], MATMUL)
         if gate is None or up is None or gate is up or gate.inputs["x"] is not up.inputs["x"]:
@@ -126,13 +131,11 @@ def fuse_matmul_glu(graph: Graph) -> int:
         gate_weight, up_weight = gate.inputs["weight"], up.inputs["weight"]
         if gate_weight.dtype != up_weight.dtype or gate_weight.shape != up_weight.shape:
             continue
-        if not _only_reader(graph, glu.inputs["gate"], glu) or not _only_reader(graph, glu.inputs["up"], glu):
+        if not rewriter.is_only_for(glu.inputs["gate"], glu) or not rewriter.is_only_for(glu.inputs["up"], glu):
             continue
         inputs = {"gate": gate_weight, "up": up_weight, "x": gate.inputs["x"]}
-        attributes = {"activation": glu.activation}
-        _replace(graph, [gate, up, glu], Node(MATMUL_GLU, inputs, glu.outputs, attributes))
-        fused += 1
-    return fused
+        rewriter.replace([gate, up, glu], Node(MATMUL_GLU, inputs, glu.outputs, {"activation": glu.activation}))
+    return rewriter.finish()
 
 
 def eliminate_dead_nodes(graph: Graph) -> int:

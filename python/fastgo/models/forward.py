@@ -25,7 +25,8 @@ class Forward:
     """Inputs of a forward pass.
 
     `weight(name)` gives a weight by its Hugging Face name; `tokens` and `positions` are (rows,) int32. `rope` and
-    `local_rope` are (head_dim / 2,) float32, radians a position. `output_rows` selects the rows whose logits are wanted.
+    `local_rope` are (head_dim / 2,) float32, radians a position. `output_rows` selects the rows whose logits are
+    wanted.
     """
 
     config: ModelConfig

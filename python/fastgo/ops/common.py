@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plane_offsets(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
     offsets = {plane.role: plane.offset for plane in quant.layout(dtype, rows, columns)}
     return tuple(offsets.get(role, 0) // quant.PLANE_ALIGNMENT for role in _PLANE_ROLES)

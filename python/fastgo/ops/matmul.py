@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets
 
@@ -32,7 +34,9 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     return y
 
 
-def tiled_call(kernel: str, node: Node, outputs: int, vector: Tile, batch: Tile, arguments: dict[str, object]) -> KernelCall:
+def tiled_call(
+    kernel: str, node: Node, outputs: int, vector: Tile, batch: Tile, arguments: dict[str, object]
+) -> KernelCall:
     """The call of a matmul kernel: its one-row form for one row, else its eight-row form."""
     rows, columns = node.inputs["x"].shape
     tile = vector if rows == 1 else batch
@@ -54,7 +58,7 @@ def _lower(node: Node) -> list[KernelCall]:
 
 def reference(x: Array, weight: Array) -> Array:
     """With the dequantised weight."""
-    return x @ weight.T
+    return np.asarray(x @ weight.T)
 
 
 MATMUL = Op("matmul", _lower, reference)

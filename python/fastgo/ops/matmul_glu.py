@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastgo.graph.dag import KernelCall, Node, Op
 from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets
 from fastgo.ops.matmul import Tile, tiled_call
@@ -22,7 +24,7 @@ def _lower(node: Node) -> list[KernelCall]:
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:
     """With dequantised weights."""
-    return activate(activation, x @ gate.T) * (x @ up.T)
+    return np.asarray(activate(activation, x @ gate.T) * (x @ up.T))
 
 
 MATMUL_GLU = Op("matmul_glu", _lower, reference)

@@ -118,13 +118,13 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
 
 }  // namespace
 
-#define FASTGO_ATTENTION_KERNELS(name, T)         \
-  {"attention_" #name "_d32", &attention<T>},     \
-      {"attention_" #name "_d64", &attention<T>}, \
+#define FASTGO_ATTENTION_KERNELS(name, T)                                                 \
+  {"attention_" #name "_d32", &attention<T>}, {"attention_" #name "_d64", &attention<T>}, \
       {"attention_" #name "_d128", &attention<T>}, {"attention_" #name "_d256", &attention<T>},
 
 extern const NativeKernel attention_kernels[] = {FASTGO_ATTENTION_KERNELS(f32, float)
                                                      FASTGO_ATTENTION_KERNELS(f16, std::uint16_t)};
-extern const NativeTable attention_table = {attention_kernels, sizeof(attention_kernels) / sizeof(attention_kernels[0])};
+extern const NativeTable attention_table = {attention_kernels,
+                                            sizeof(attention_kernels) / sizeof(attention_kernels[0])};
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

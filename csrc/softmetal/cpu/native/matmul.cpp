@@ -89,7 +89,8 @@ void matmul_batch(const Launch& launch, std::uint64_t begin, std::uint64_t end) 
       load_panel<Format>(planes, n, count, args.columns, stride, panel);
       for (std::uint32_t m = x0 * BATCH_ROWS; m < last_row; m += row_chunk) {
         const std::uint32_t rows = smaller(row_chunk, last_row - m);
-        multiply_panel(x + static_cast<std::size_t>(m) * args.columns, rows, args.columns, panel, stride, count, results);
+        multiply_panel(x + static_cast<std::size_t>(m) * args.columns, rows, args.columns, panel, stride, count,
+                       results);
         for (std::uint32_t i = 0; i < rows; i++) {
           std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, results + i * panel_outputs, count * 4);
         }
@@ -181,11 +182,9 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
 
 }  // namespace
 
-#define FASTGO_MATMUL_KERNELS(name, Format)                 \
-  {"matmul_" #name "_r1", &matmul_vector<Format>},          \
-      {"matmul_" #name "_r8", &matmul_batch<Format>},       \
-      {"matmul_glu_" #name "_r1", &matmul_glu_vector<Format>}, \
-      {"matmul_glu_" #name "_r8", &matmul_glu_batch<Format>},
+#define FASTGO_MATMUL_KERNELS(name, Format)                                                        \
+  {"matmul_" #name "_r1", &matmul_vector<Format>}, {"matmul_" #name "_r8", &matmul_batch<Format>}, \
+      {"matmul_glu_" #name "_r1", &matmul_glu_vector<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_batch<Format>},
 
 extern const NativeKernel matmul_kernels[] = {FASTGO_FOR_EACH_FORMAT(FASTGO_MATMUL_KERNELS)};
 extern const NativeTable matmul_table = {matmul_kernels, sizeof(matmul_kernels) / sizeof(matmul_kernels[0])};

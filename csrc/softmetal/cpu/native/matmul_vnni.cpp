@@ -1,8 +1,8 @@
 // Decode's matrix-vector products on AVX-512 VNNI: integer dot products of weights with 16-bit activations.
 //
-// An input block of 32 is x = scale * (256 high + low) with high and low in int8, so that two int8 dot products give the
-// product of 16-bit activations: as exact as float for decode, and memory stays the limit. A weight is
-// scale * q + shift with unsigned q; the shifts cost one multiply-add a block with the block's input sum.
+// An input block of 32 is x = scale * (256 high + low) with high and low in int8, so that two int8 dot products give
+// the product of 16-bit activations: as exact as float for decode, and memory stays the limit. A weight is scale * q +
+// shift with unsigned q; the shifts cost one multiply-add a block with the block's input sum.
 #include "cpu/native/activation.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
@@ -22,8 +22,8 @@ constexpr std::uint32_t group_blocks = 8;  // blocks handled between two loads o
 struct Inputs {
   std::int8_t* high;
   std::int8_t* low;
-  float* scales;     // a block
-  float* sums;       // of a block's inputs
+  float* scales;       // a block
+  float* sums;         // of a block's inputs
   float* half_scales;  // a half block of 16: the block's scale twice
   float* half_sums;    // of a half block's inputs
 };
@@ -219,8 +219,9 @@ struct RowProduct<Q6_K> {
     __m512 shifts = _mm512_setzero_ps();
     for (std::uint32_t group = 0; group < blocks; group += group_blocks) {
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p.scales + (first + group) * 2));
-      const __m512 weight_scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
-                                                 _mm512_set1_ps(half_at(p.super_scales, (first + group) / group_blocks)));
+      const __m512 weight_scales =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
+                        _mm512_set1_ps(half_at(p.super_scales, (first + group) / group_blocks)));
       const __m512 shift = _mm512_mul_ps(weight_scales, _mm512_set1_ps(static_cast<float>(-Q6_K::zero)));
       shifts = _mm512_fmadd_ps(shift, _mm512_loadu_ps(in.half_sums + group * 2), shifts);
       const __m512 scales = _mm512_mul_ps(weight_scales, _mm512_loadu_ps(in.half_scales + group * 2));
@@ -279,12 +280,12 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
   }
 }
 
-#define FASTGO_VNNI_ENTRIES(name, Format)                                                   \
-  void run_matmul_##name(const Launch& launch, std::uint64_t begin, std::uint64_t end) {    \
-    matmul_vector<Format>(launch, begin, end, "matmul_" #name "_r1");                       \
-  }                                                                                         \
-  void run_glu_##name(const Launch& launch, std::uint64_t begin, std::uint64_t end) {       \
-    matmul_glu_vector<Format>(launch, begin, end, "matmul_glu_" #name "_r1");               \
+#define FASTGO_VNNI_ENTRIES(name, Format)                                                \
+  void run_matmul_##name(const Launch& launch, std::uint64_t begin, std::uint64_t end) { \
+    matmul_vector<Format>(launch, begin, end, "matmul_" #name "_r1");                    \
+  }                                                                                      \
+  void run_glu_##name(const Launch& launch, std::uint64_t begin, std::uint64_t end) {    \
+    matmul_glu_vector<Format>(launch, begin, end, "matmul_glu_" #name "_r1");            \
   }
 #define FASTGO_VNNI_ROWS(name, Format) \
   {"matmul_" #name "_r1", &run_matmul_##name}, {"matmul_glu_" #name "_r1", &run_glu_##name},

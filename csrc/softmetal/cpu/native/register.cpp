@@ -6,8 +6,8 @@
 
 namespace softmetal::cpu::native {
 
-#define FASTGO_DECLARE_TABLES(isa)          \
-  namespace isa {                           \
+#define FASTGO_DECLARE_TABLES(isa)           \
+  namespace isa {                            \
   extern const NativeTable matmul_table;     \
   extern const NativeTable attention_table;  \
   extern const NativeTable norm_table;       \

@@ -162,7 +162,8 @@ struct BF16 {
 template <typename Format>
 struct FloatLoader {
   static void load(const Planes& p, std::uint64_t row, std::uint32_t columns, std::uint32_t block, float* out) {
-    const auto* values = reinterpret_cast<const typename Format::Element*>(p.low) + row * columns + block * block_weights;
+    const auto* values =
+        reinterpret_cast<const typename Format::Element*>(p.low) + row * columns + block * block_weights;
     const std::uint32_t left = columns - block * block_weights;
     const std::uint32_t count = left < block_weights ? left : block_weights;
     for (std::uint32_t j = 0; j < count; j++) out[j] = Format::to_float(values[j]);

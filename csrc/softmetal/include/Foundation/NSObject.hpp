@@ -1,8 +1,8 @@
 // Reference-counted objects with metal-cpp's ownership rules.
 //
-// Functions named alloc, new..., copy or Create... return an object that the caller owns; every other function returns one
-// that is autoreleased or owned by somebody else. Unlike Objective-C, no member function may be called through a null
-// pointer; SharedPtr takes care of that for retain and release.
+// Functions named alloc, new..., copy or Create... return an object that the caller owns; every other function returns
+// one that is autoreleased or owned by somebody else. Unlike Objective-C, no member function may be called through a
+// null pointer; SharedPtr takes care of that for retain and release.
 #pragma once
 
 #include <atomic>

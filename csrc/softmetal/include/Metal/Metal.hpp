@@ -1,4 +1,5 @@
-// The part of metal-cpp's Metal API that fastgo uses, implemented by softmetal: same names, signatures, ownership rules.
+// The part of metal-cpp's Metal API that fastgo uses, implemented by softmetal: same names, signatures, ownership
+// rules.
 #pragma once
 
 #include "Foundation/Foundation.hpp"
