@@ -18,7 +18,8 @@ TEST(unknown_source_is_an_error) {
   CHECK(!description(error).empty());
   CHECK(error->domain()->isEqualToString(text("MTLLibraryErrorDomain")));
   CHECK_EQUAL(error->code(), NS::Integer(MTL::LibraryErrorCompileFailure));
-  CHECK(!device()->newLibrary(text("kernel void broken( {"), nullptr, nullptr));
+  NS::Error** nowhere = nullptr;
+  CHECK(!device()->newLibrary(text("kernel void broken( {"), nullptr, nowhere));
 }
 
 TEST(unknown_function_is_null) {

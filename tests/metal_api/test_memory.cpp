@@ -26,7 +26,7 @@ TEST(buffers_copy_initial_bytes) {
 TEST(buffers_wrap_host_memory_without_copy) {
   const std::size_t length = 4 * page_size();
   auto* memory = static_cast<std::uint32_t*>(host_pages(length));
-  int freed = 0;
+  [[maybe_unused]] int freed = 0;
 #ifdef __APPLE__
   auto wrapped = NS::TransferPtr(device()->newBuffer(memory, length, MTL::ResourceStorageModeShared, nullptr));
 #else

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from shader_runner import Shaders
 
 Array = np.ndarray[Any, Any]
@@ -119,7 +118,6 @@ def test_sums_of_floats(shaders: Shaders) -> None:
 
 def test_sum_of_vectors(shaders: Shaders) -> None:
     x = np.arange(160, dtype=np.float32)
-    y = np.zeros(164, dtype=np.float32)[: 160]
     aligned = [np.zeros(168, dtype=np.float32) for _ in range(2)]
     views = [a[(-a.ctypes.data // 4) % 4 :][:160] for a in aligned]
     views[0][:] = x

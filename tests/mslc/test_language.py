@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from shader_runner import Shaders
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +22,7 @@ def _aligned(count: int) -> Array:
 def test_function_constants(shaders: Shaders) -> None:
     table = np.array([1.0, 2.5, 10, 0.5], dtype=np.float32)
     y = np.zeros(8, dtype=np.float32)
-    constants = [b"\1", struct.pack("2f", 3.0, 4.0), struct.pack("I", 6)]
+    constants: list[bytes | None] = [b"\1", struct.pack("2f", 3.0, 4.0), struct.pack("I", 6)]
     assert shaders.run("constants", {0: y}, [8], [4], constants=constants) == ""
     np.testing.assert_array_equal(y, 3 + 1200 + np.tile(table, 2) + 3)
     constants = [b"\0", struct.pack("2f", 3.0, 4.0), None]

@@ -31,7 +31,7 @@ _TYPES = {"uint32_t": "uint", "uint16_t": "ushort"}
 
 
 def run_function(kernel: Kernel, number: int, layout: str, has_constants: bool, fields: frozenset[str]) -> str:
-    """C++ text of `softmetal_run_<number>` and of `softmetal_memory_<number>`, its static threadgroup memory in bytes."""
+    """C++ text of `softmetal_run_<number>` and of `softmetal_memory_<number>`, its own threadgroup memory in bytes."""
     arguments = kernel.arguments_of_template
     template = f"<{one_line(arguments, fields)}>" if arguments is not None else ""
     callee = f"{kernel.function.name}{template}"

@@ -1,7 +1,7 @@
 """Writes C++17 for the CPU driver: the shader's declarations, one run function a kernel, and the table of them.
 
-Everything of the shader lies in an unnamed namespace, since two files may give one name to different things; only what a
-shader adds to namespace metal itself stays outside.
+Everything of the shader lies in an unnamed namespace, since two files may give one name to different things; only what
+a shader adds to namespace metal itself stays outside.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from . import threadgroup_memory
 from .cpp_kernels import run_function
-from .lexer import Token, closing_angle
+from .lexer import Token
 from .overloads import without_address_space_twins
+from .parts import after_template
 from .printer import Printer
 from .reflect import Constant, Kernel, Module
 from .rewrite import DEFINED_PREFIX, rewrite, swizzle_fields, synthetic
@@ -62,9 +63,10 @@ class _Emitter:
         self._loads: list[tuple[str, Constant | None]] = []
         self._runs: dict[str, str] = {}
         self._path: list[str] = []
-        constant_names = {c.name for c in module.constants}
-        graph = module.graph
-        self._is_derived = lambda name: bool(constant_names & (graph.reachable([name]) - {name}))
+        self._constant_names = {c.name for c in module.constants}
+
+    def _is_derived(self, name: str) -> bool:
+        return not self._constant_names.isdisjoint(self._module.graph.reachable([name]) - {name})
 
     def _kernels_by_place(self) -> dict[int, tuple[int, Kernel]]:
         """Kernels by the identity of the declaration's first token."""
@@ -135,9 +137,18 @@ class _Emitter:
         for member in without_address_space_twins(declaration.members):
             if isinstance(member, TypeDefinition):
                 self._type(member)
+            elif isinstance(member, Variable):
+                self._member_variable(member)
             else:
                 self._print(member.tokens)
         self._print(declaration.tokens[declaration.body_end :])
+
+    def _member_variable(self, variable: Variable) -> None:
+        """A `static constant` member has its value in the class, which C++ allows for constexpr ones only."""
+        texts = [t.text for t in variable.tokens]
+        if "constant" in texts and "static" in texts and "constexpr" not in texts and variable.initializer:
+            self._printer.tokens([synthetic("constexpr", variable.place)])
+        self._print(variable.tokens)
 
     def _function(self, function: Function) -> None:
         if not function.is_kernel:
@@ -145,7 +156,7 @@ class _Emitter:
             self._print(function.tokens)
             return
         tokens = function.tokens
-        start = _after_template(function)
+        start = after_template(function)
         body = tokens[function.body :] if function.body >= 0 else []
         if function.body >= 0:
             number = len(self._layouts)
@@ -228,15 +239,3 @@ class _Emitter:
             f"extern const softmetal::cpu::CompiledShader compiled_{stem};\n"
             f"const softmetal::cpu::CompiledShader compiled_{stem} = {{&shader_{stem}, {kernels}}};"
         )
-
-
-def _after_template(function: Function) -> int:
-    """Index of the first token after `template <...>`."""
-    if function.template is None:
-        return 0
-    index = 0
-    while function.tokens[index].text == "template":
-        end = closing_angle(function.tokens, index + 1)
-        assert end is not None
-        index = end + 1
-    return index

@@ -11,7 +11,8 @@ from .reflect import Kernel, Module
 def emit_reflect(module: Module) -> str:
     """A JSON list with one object a kernel."""
     constants = [{"name": c.name, "type": c.type, "index": c.index, "size": c.size} for c in module.constants]
-    return json.dumps([_kernel(kernel) | {"function_constants": constants} for kernel in module.kernels], indent=2) + "\n"
+    kernels = [_kernel(kernel) | {"function_constants": constants} for kernel in module.kernels]
+    return json.dumps(kernels, indent=2) + "\n"
 
 
 def _kernel(kernel: Kernel) -> dict[str, object]:

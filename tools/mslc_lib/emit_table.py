@@ -41,7 +41,8 @@ def emit_table(module: Module, stem: str, source: str) -> str:
     lines += ["", "const char source[] =", raw_string(source) + ";", "", "}  // namespace", ""]
     kernels = "kernels" if module.kernels else "nullptr"
     lines.append(f"extern const fastgo::ShaderFile shader_{stem};")
-    lines.append(f"const fastgo::ShaderFile shader_{stem} = {{{quote(stem)}, source, {kernels}, {len(module.kernels)}}};")
+    values = f"{quote(stem)}, source, {kernels}, {len(module.kernels)}"
+    lines.append(f"const fastgo::ShaderFile shader_{stem} = {{{values}}};")
     return "\n".join(lines) + "\n"
 
 

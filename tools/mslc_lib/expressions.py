@@ -148,7 +148,8 @@ class _Parser:
 
     def _call_function(self, name: Token) -> int:
         self._next()
-        depth, arguments = 1, []
+        arguments: list[Token] = []
+        depth = 1
         while True:
             token = self._next()
             depth += {"(": 1, ")": -1}.get(token.text, 0)

@@ -1,4 +1,4 @@
-"""Sizes, alignments and field offsets of MSL types, by the rules of the Metal Shading Language Specification 3.1, section 2.
+"""Sizes, alignments and field offsets of MSL types, by section 2 of the Metal Shading Language Specification 3.1.
 
 All numbers are bytes. A type that can't be laid out from the text alone (a template, a texture) has no layout: None.
 """

@@ -107,19 +107,27 @@ def closing(tokens: Sequence[Token], start: int) -> int:
 
 def closing_angle(tokens: Sequence[Token], start: int) -> int | None:
     """Index of the `>` that closes the `<` at `start`, or None if it is no template bracket."""
-    depth, index = 0, start
+    return _closing_angle(tokens, start + 1)
+
+
+def _closing_angle(tokens: Sequence[Token], index: int) -> int | None:
+    """Index of the first unmatched `>` from `index` on.
+
+    A `<` after a name may open a nested list or compare; it is taken to open one unless the outer list then never ends.
+    """
     while index < len(tokens):
         token = tokens[index]
         if token.kind == PUNCTUATION:
-            if token.text == "<":
-                depth += 1
+            if token.text == "<" and tokens[index - 1].kind == IDENTIFIER:
+                inner = _closing_angle(tokens, index + 1)
+                outer = _closing_angle(tokens, inner + 1) if inner is not None else None
+                if outer is not None:
+                    return outer
             elif token.text == ">":
-                depth -= 1
-                if depth == 0:
-                    return index
+                return index
             elif token.text in "([":
                 index = closing(tokens, index)
-            elif token.text in (";", "{", "}", ")", "]", "&&", "||"):
+            elif token.text in (";", "{", "}", ")", "]"):
                 return None
         index += 1
     return None

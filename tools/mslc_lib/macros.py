@@ -1,6 +1,7 @@
 """Macro definitions and their expansion, by the hide-set algorithm that the C standard's authors published.
 
-(D. Prosser, "Complete macro expansion algorithm", X3J11/86-196.) Tokens made by an expansion carry the place of its use.
+(D. Prosser, "Complete macro expansion algorithm", X3J11/86-196.) Tokens that an expansion makes carry the place of its
+use.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from .lexer import IDENTIFIER, NUMBER, STRING, Token, tokenize
 
 _VARIADIC = "__VA_ARGS__"
+_EMPTY = "empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,35 +137,56 @@ def _substitute(
 ) -> list[Token]:
     """The body with its parameters replaced, placed at the macro's use."""
     numbers = {name: index for index, name in enumerate(macro.parameters or ())}
-    body, output, index = macro.body, [], 0
+    body, index = macro.body, 0
+    output: list[Token] = []
     while index < len(body):
         token = body[index]
         number = numbers.get(token.text) if token.kind == IDENTIFIER else None
         following = body[index + 1].text if index + 1 < len(body) else ""
-        if token.text == "#" and macro.parameters is not None and following in numbers:
+        if token.text == "#" and following in numbers:
             output.append(replace(_stringify(raw[numbers[following]], token), space=token.space))
             index += 2
-        elif token.text == "##" and output_can_paste(output, index, body):
-            right_name = body[index + 1]
-            is_parameter = right_name.kind == IDENTIFIER and right_name.text in numbers
-            right = list(raw[numbers[right_name.text]]) if is_parameter else [right_name]
-            if output[-1].text == "," and is_parameter and macro.variadic and right_name.text == macro.parameters[-1]:  # type: ignore[index]
-                output = output[:-1] if not right else output + right
-            elif right:
-                left = output.pop()
-                output.extend((_paste(left, right[0]) if left.kind != _EMPTY else [right[0]]) + right[1:])
+        elif token.text == "##":
+            _paste_next(macro, numbers, raw, index, output)
             index += 2
         elif number is not None:
-            pieces = list(raw[number] if following == "##" else expanded[number])
-            if pieces:
-                output.append(replace(pieces[0], space=token.space))
-                output.extend(pieces[1:])
-            elif following == "##":
-                output.append(replace(token, kind=_EMPTY, text=""))
+            output.extend(_argument(raw[number] if following == "##" else expanded[number], token))
             index += 1
         else:
             output.append(token)
             index += 1
+    return _placed(output, place, hidden)
+
+
+def _argument(pieces: Sequence[Token], parameter: Token) -> list[Token]:
+    """An argument in place of its parameter; a placeholder where it is empty, for `##` to meet."""
+    if not pieces:
+        return [replace(parameter, kind=_EMPTY, text="")]
+    return [replace(pieces[0], space=parameter.space), *pieces[1:]]
+
+
+def _paste_next(
+    macro: Macro, numbers: dict[str, int], raw: Sequence[Sequence[Token]], index: int, output: list[Token]
+) -> None:
+    """Joins the last token of `output` with what follows the `##` at `index`."""
+    if not output or index + 1 >= len(macro.body):
+        raise macro.body[index].error("'##' needs a token on both sides")
+    name = macro.body[index + 1]
+    is_parameter = name.kind == IDENTIFIER and name.text in numbers
+    right = list(raw[numbers[name.text]]) if is_parameter else [name]
+    is_variadic = is_parameter and macro.variadic and numbers[name.text] == len(numbers) - 1
+    if output[-1].text == "," and is_variadic:
+        if right:
+            output.extend(right)
+        else:
+            output.pop()
+    elif right:
+        left = output.pop()
+        output.extend((_paste(left, right[0]) if left.kind != _EMPTY else [right[0]]) + right[1:])
+
+
+def _placed(tokens: Sequence[Token], place: Token, hidden: frozenset[str]) -> list[Token]:
+    kept = [token for token in tokens if token.kind != _EMPTY]
     return [
         replace(
             token,
@@ -173,15 +196,5 @@ def _substitute(
             hidden=token.hidden | hidden,
             space=place.space if position == 0 else token.space,
         )
-        for position, token in enumerate(t for t in output if t.kind != _EMPTY)
+        for position, token in enumerate(kept)
     ]
-
-
-_EMPTY = "empty"
-
-
-def output_can_paste(output: Sequence[Token], index: int, body: Sequence[Token]) -> bool:
-    """Checks that `##` has something on both sides."""
-    if not output or index + 1 >= len(body):
-        raise body[index].error("'##' needs a token on both sides")
-    return True

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .parts import after_template
 from .rewrite import normalised
 from .syntax import Declaration, Function, TypeDefinition
+
+_SPECIFIERS = frozenset({"inline", "static", "constexpr", "METAL_FUNC"})
 
 
 def without_address_space_twins(declarations: Sequence[Declaration]) -> list[Declaration]:
@@ -37,7 +40,8 @@ def _signature(declaration: Declaration) -> tuple[str, str]:
     template = " ".join(normalised(p.tokens) for p in declaration.template or [])
     if isinstance(declaration, Function) and declaration.body >= 0:
         tokens = declaration.tokens
-        name = normalised(tokens[declaration.name_index : declaration.parameters_open])
+        head = tokens[after_template(declaration) : declaration.parameters_open]
+        name = normalised(t for t in head if t.text not in _SPECIFIERS)
         types = ", ".join(normalised(p.type) + normalised(p.extents) for p in declaration.parameters)
         tail = normalised(tokens[declaration.parameters_close + 1 : declaration.body])
         tail = tail.split(":")[0]

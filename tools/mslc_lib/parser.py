@@ -12,6 +12,7 @@ from .syntax import (
     Function,
     Instantiation,
     Namespace,
+    TemplateParameter,
     TypeDefinition,
 )
 
@@ -186,7 +187,7 @@ class _Scope:
         variable.template = template
         return variable, shape.end + 1
 
-    def _function(self, start: int, shape: _Shape, template: list | None) -> Function:  # type: ignore[type-arg]
+    def _function(self, start: int, shape: _Shape, template: list[TemplateParameter] | None) -> Function:
         tokens = self._tokens
         close = closing(tokens, shape.parameters)
         head = tokens[start : shape.parameters]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .lexer import IDENTIFIER, STRING, Token, closing, closing_angle, split_commas
-from .syntax import Attribute, Parameter, TemplateParameter, Variable
+from .syntax import Attribute, Function, Parameter, TemplateParameter, Variable
 
 _NOT_NAMES = frozenset(
-    "void bool char short int long float half bfloat unsigned signed const volatile constant device thread threadgroup "
-    "typename class struct enum union auto uint ushort uchar ulong size_t".split()
+    {"void", "bool", "char", "short", "int", "long", "float", "half", "bfloat", "unsigned", "signed", "auto", "uint"}
+    | {"ushort", "uchar", "ulong", "size_t", "const", "volatile", "typename", "class", "struct", "enum", "union"}
+    | {"constant", "device", "thread", "threadgroup"}
 )
 
 
@@ -64,6 +65,17 @@ def without_attributes(tokens: Sequence[Token]) -> list[Token]:
         else:
             index = end + 1
     return output
+
+
+def after_template(function: Function) -> int:
+    """Index of a function's first token after `template <...>`."""
+    index = 0
+    while function.tokens[index].text == "template":
+        end = closing_angle(function.tokens, index + 1)
+        if end is None:
+            raise function.tokens[index].error("this template parameter list is never closed")
+        index = end + 1
+    return index
 
 
 def make_parameters(tokens: Sequence[Token]) -> list[Parameter]:

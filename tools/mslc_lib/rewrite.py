@@ -18,7 +18,9 @@ _SWIZZLE = re.compile(r"[xyzw]{2,4}|[rgba]{1,4}")
 _ASSIGNMENTS = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<="})
 _LETTERS = "xyzw"
 _COLOURS = "rgba"
-_FLOAT = re.compile(r"(?P<digits>0[xX][0-9a-fA-F.']*[pP][+-]?[0-9]+|[0-9.'][0-9.']*(?:[eE][+-]?[0-9]+)?)(?P<suffix>\w*)")
+_FLOAT = re.compile(
+    r"(?P<digits>0[xX][0-9a-fA-F.']*[pP][+-]?[0-9]+|[0-9.'][0-9.']*(?:[eE][+-]?[0-9]+)?)(?P<suffix>\w*)"
+)
 DEFINED_PREFIX = "softmetal_defined_"
 
 

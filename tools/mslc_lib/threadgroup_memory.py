@@ -1,7 +1,7 @@
 """Threadgroup variables that kernels declare: they become references into the group's memory.
 
-Where each lies is computed by a constexpr function beside the kernel, since sizes may depend on template arguments. That
-function repeats the local aliases and constants of the kernel's body that the declarations mention.
+Where each lies is computed by a constexpr function beside the kernel, since sizes may depend on template arguments.
+That function repeats the local aliases and constants of the kernel's body that the declarations mention.
 """
 
 from __future__ import annotations
@@ -78,9 +78,8 @@ def _statements(body: Sequence[Token]) -> list[_Statement]:
     start, index = 1, 1
     while index < len(body):
         text = body[index].text
-        if text in ("(", "["):
-            index = closing(body, index)
-        elif text == "{" and any(t.text in ("=", "enum", "struct") for t in body[start:index]):
+        is_initializer = text == "{" and any(t.text in ("=", "enum", "struct") for t in body[start:index])
+        if text in ("(", "[") or is_initializer:
             index = closing(body, index)
         elif text in ("{", "}"):
             start = index + 1

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -34,13 +35,25 @@ bool spin_until(const Ready& ready, std::chrono::microseconds duration) {
   return false;
 }
 
+// As spin_until, but offers the core to other threads between two checks: one of them may be who makes it ready.
+template <class Ready>
+bool yield_until(const Ready& ready, std::chrono::microseconds duration) {
+  const auto deadline = std::chrono::steady_clock::now() + duration;
+  do {
+    if (ready()) return true;
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
+}
+
 // Where threads sleep. Whoever makes a condition true calls wake() afterwards, which costs one load if nobody sleeps.
 // Conditions must be read and written with sequentially consistent atomics, so that no wake is lost.
 class Parking {
  public:
+  // Spins for `spin`, then yields for `yield`, then sleeps.
   template <class Ready>
-  void wait(const Ready& ready, std::chrono::microseconds spin) {
-    if (spin_until(ready, spin)) return;
+  void wait(const Ready& ready, std::chrono::microseconds spin, std::chrono::microseconds yield) {
+    if (spin_until(ready, spin) || yield_until(ready, yield)) return;
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_.fetch_add(1);
     condition_.wait(lock, ready);

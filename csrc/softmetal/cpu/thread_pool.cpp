@@ -10,7 +10,11 @@ static_assert(max_pieces_per_thread < claim_mask, "a claim counter must not reac
 
 // Longer than the pause between two submissions of a busy host, short enough to leave an idle machine alone.
 constexpr std::chrono::microseconds idle_spin{50};
-constexpr std::chrono::microseconds stage_spin{200};
+constexpr std::chrono::microseconds idle_yield{0};
+
+// A stage that takes longer to end is either long, or waits for a thread that has lost its core: then yielding helps.
+constexpr std::chrono::microseconds stage_spin{20};
+constexpr std::chrono::microseconds stage_yield{500};
 
 }  // namespace
 
@@ -51,7 +55,7 @@ void ThreadPool::run(const std::vector<const CpuProgram*>& programs, FaultSink& 
 void ThreadPool::work(unsigned thread) {
   std::uint64_t seen = 0;
   while (!stopping_.load()) {
-    parking_.wait([&] { return region_count_.load() != seen; }, idle_spin);
+    parking_.wait([&] { return region_count_.load() != seen; }, idle_spin, idle_yield);
     seen = region_count_.load();
     inside_.fetch_add(1);
     if (const Region* region = region_.load()) run_region(*region, thread);
@@ -110,7 +114,7 @@ bool ThreadPool::claim(unsigned owner, std::uint64_t stage_number, std::uint32_t
 
 void ThreadPool::wait_for(std::uint64_t pieces_done) {
   if (done_.load() >= pieces_done) return;
-  parking_.wait([&] { return done_.load() >= pieces_done; }, stage_spin);
+  parking_.wait([&] { return done_.load() >= pieces_done; }, stage_spin, stage_yield);
 }
 
 }  // namespace softmetal::cpu

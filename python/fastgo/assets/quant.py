@@ -224,16 +224,33 @@ def from_gguf(format: QuantFormat | str, raw: Bytes, rows: int, columns: int) ->
     expected = fmt.gguf_nbytes(rows, columns)
     if raw.dtype != np.uint8 or raw.size != expected:
         raise InvalidFileError(f"a {fmt.name} tensor of ({rows}, {columns}) has {raw.size} bytes, expected {expected}")
-    views = plane_views(fmt, planar, rows, columns)
     if not fmt.is_quantised:
         planar[:expected] = raw.reshape(-1)
         return planar
-    blocks = raw.reshape(rows, columns // fmt.block_size, fmt.gguf_block_nbytes)
-    for chunk in _row_chunks(rows, columns):
-        for role, plane in _split_blocks(fmt, blocks[chunk]).items():
-            view = views[role][chunk]
-            view[...] = np.ascontiguousarray(plane).reshape(view.shape[0], -1).view(view.dtype)
+    views = plane_views(fmt, planar, rows, columns)
+    blocks = raw.reshape(rows, -1)
+    for chunk in row_chunks(rows, columns):
+        for role, plane in gguf_planes(fmt, blocks[chunk], columns).items():
+            views[role][chunk] = plane
     return planar
+
+
+def gguf_planes(format: QuantFormat | str, raw: Bytes, columns: int) -> dict[str, Array]:
+    """The planes of some rows as a GGUF file stores them, by role, each of its own dtype and shape.
+
+    Args:
+        raw: uint8 (rows, bytes of a row).
+    """
+    fmt = get_format(format)
+    rows = raw.shape[0]
+    shapes = {plane.role: (plane.numpy_dtype, plane.shape) for plane in layout(fmt, rows, columns)}
+    if not fmt.is_quantised:
+        return {role: raw.reshape(-1).view(dtype).reshape(shape) for role, (dtype, shape) in shapes.items()}
+    planes = _split_blocks(fmt, raw.reshape(rows, columns // fmt.block_size, fmt.gguf_block_nbytes))
+    return {
+        role: np.ascontiguousarray(plane).reshape(-1).view(shapes[role][0]).reshape(shapes[role][1])
+        for role, plane in planes.items()
+    }
 
 
 def dequantize(format: QuantFormat | str, planar: Bytes, rows: int, columns: int) -> Float32s:
@@ -241,21 +258,30 @@ def dequantize(format: QuantFormat | str, planar: Bytes, rows: int, columns: int
 
     Raises InvalidFileError as `plane_views`.
     """
-    fmt = get_format(format)
-    views = plane_views(fmt, planar, rows, columns)
-    if fmt.name == "bf16":
-        bits: npt.NDArray[np.uint32] = views["low"].astype(np.uint32) << np.uint32(16)
-        return bits.view(np.float32)
-    if not fmt.is_quantised:
-        return views["low"].astype(np.float32)
+    views = plane_views(format, planar, rows, columns)
     weights: Float32s = np.empty((rows, columns), np.float32)
-    for chunk in _row_chunks(rows, columns):
-        _dequantize_rows(fmt, {role: view[chunk] for role, view in views.items()}, weights[chunk])
+    for chunk in row_chunks(rows, columns):
+        weights[chunk] = dequantize_planes(format, {role: view[chunk] for role, view in views.items()})
     return weights
 
 
-def _row_chunks(rows: int, columns: int) -> Iterator[slice]:
-    step = max(1, _CHUNK_WEIGHTS // columns)
+def dequantize_planes(format: QuantFormat | str, planes: Mapping[str, Array]) -> Float32s:
+    """The weights of some rows, float32 (rows, columns), from their planes by role, each of its own dtype and shape."""
+    fmt = get_format(format)
+    low = planes["low"]
+    if fmt.name == "bf16":
+        bits: npt.NDArray[np.uint32] = low.astype(np.uint32) << np.uint32(16)
+        return bits.view(np.float32)
+    if not fmt.is_quantised:
+        return low.astype(np.float32)
+    weights: Float32s = np.empty((low.shape[0], low.shape[1] * fmt.planes[0].weights_per_element), np.float32)
+    _dequantize_rows(fmt, planes, weights)
+    return weights
+
+
+def row_chunks(rows: int, columns: int, weights: int = _CHUNK_WEIGHTS) -> Iterator[slice]:
+    """Slices of rows that cover a tensor, each with about `weights` weights."""
+    step = max(1, weights // columns)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -309,7 +335,7 @@ def _transpose_bits(field: Bytes) -> Bytes:
     return np.ascontiguousarray(words.swapaxes(-1, -2)).reshape(rows, blocks, nbytes)
 
 
-def _integers(fmt: QuantFormat, planes: dict[str, Array], rows: int, columns: int) -> Float32s:
+def _integers(fmt: QuantFormat, planes: Mapping[str, Array], rows: int, columns: int) -> Float32s:
     """The stored integers less the zero point as float32 (rows, columns // 32, 32)."""
     low = planes["low"]
     if low.dtype == np.int8:
@@ -324,7 +350,7 @@ def _integers(fmt: QuantFormat, planes: dict[str, Array], rows: int, columns: in
     return centred.astype(np.float32)
 
 
-def _dequantize_rows(fmt: QuantFormat, planes: dict[str, Array], weights: Float32s) -> None:
+def _dequantize_rows(fmt: QuantFormat, planes: Mapping[str, Array], weights: Float32s) -> None:
     """Fill `weights` (rows, columns) from these rows' planes."""
     rows, columns = weights.shape
     scales = planes["scales"].astype(np.float32)

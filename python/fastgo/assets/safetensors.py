@@ -13,13 +13,23 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import BinaryIO
 
-from fastgo.assets.quant import Bytes, QuantFormat, align_up, layout, matrix_shape, total_nbytes
+import numpy as np
+
+from fastgo.assets.quant import (
+    Array,
+    Bytes,
+    QuantFormat,
+    align_up,
+    layout,
+    matrix_shape,
+    plane_views,
+    total_nbytes,
+)
 from fastgo.assets.strict_json import DAMAGED_HINT, Fields, parse_object
 from fastgo.errors import InvalidFileError
 
@@ -27,6 +37,7 @@ DATA_ALIGNMENT = 4096
 MAX_HEADER_NBYTES = 100_000_000  # the public library's limit
 MAX_DIMENSIONS = 8
 _LENGTH_NBYTES = 8
+_HASH_CHUNK_NBYTES = 4 << 20
 _DTYPES: Mapping[str, str] = MappingProxyType(
     {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "uint8": "U8", "uint32": "U32"}
 )
@@ -76,15 +87,19 @@ class HeaderEntry:
 class ShardWriter:
     """Writes one shard: the header at once, since formats and shapes say all, then tensors in the planned order.
 
+    A tensor may come in pieces of some rows, so that it never has to be in memory as a whole.
     Raises OSError as the file system does. Durable after `close`.
     """
 
     def __init__(self, path: Path, plans: Sequence[TensorPlan]) -> None:
         self._pending = list(reversed(plans))
         self._digest = hashlib.sha256()
-        self._file: BinaryIO = path.open("xb")
+        self._file = path.open("x+b", buffering=0)
         self.nbytes = 0
-        self._write(encode_header(plans))
+        header = encode_header(plans)
+        self._write_at(0, header)
+        self._digest.update(header)
+        self.nbytes = len(header)
 
     @property
     def sha256(self) -> str:
@@ -93,18 +108,34 @@ class ShardWriter:
 
     def write(self, planar: Bytes) -> WrittenTensor:
         """Append the next planned tensor, uint8 (its plan's nbytes,)."""
-        plan = self._pending.pop()
+        plan = self._pending[-1]
         if planar.size != plan.nbytes:
             raise ValueError(f"tensor {plan.name} has {planar.size} bytes, planned {plan.nbytes}")
-        offset = self.nbytes
-        self._write(planar.data)
-        return WrittenTensor(offset, planar.size, hashlib.sha256(planar.data).hexdigest())
+        return self.write_rows([plane_views(plan.format, planar, *matrix_shape(plan.shape))])
+
+    def write_rows(self, pieces: Iterable[Mapping[str, Array]]) -> WrittenTensor:
+        """Append the next planned tensor, whose rows come in pieces, each as planes by role."""
+        plan = self._pending.pop()
+        rows, columns = matrix_shape(plan.shape)
+        planes = layout(plan.format, rows, columns)
+        done = 0
+        for piece in pieces:
+            for plane in planes:
+                values = np.ascontiguousarray(piece[plane.role], plane.numpy_dtype)
+                if values.shape[1:] != plane.shape[1:] or done + len(values) > rows:
+                    raise ValueError(f"{plan.name}.{plane.role}: {values.shape} after row {done} of {plane.shape}")
+                row_nbytes = plane.nbytes // rows
+                self._write_at(self.nbytes + plane.offset + done * row_nbytes, values.view(np.uint8).reshape(-1).data)
+            done += len(values)
+        if done != rows:
+            raise ValueError(f"tensor {plan.name} has {done} rows, planned {rows}")
+        self._file.truncate(self.nbytes + plan.nbytes)
+        return self._hash(plan.nbytes)
 
     def close(self) -> None:
         """Flush to the disk. Raises ValueError if planned tensors were not written."""
         if self._pending:
             raise ValueError(f"tensor {self._pending[-1].name} was planned and not written")
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
@@ -119,10 +150,22 @@ class ShardWriter:
         else:
             self._file.close()
 
-    def _write(self, data: bytes | memoryview) -> None:
-        self._digest.update(data)
-        self._file.write(data)
-        self.nbytes += len(data)
+    def _write_at(self, offset: int, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view = view[written:]
+            offset += written
+
+    def _hash(self, nbytes: int) -> WrittenTensor:
+        """Hash the tensor that ends the file; its pages are still in memory."""
+        digest, offset = hashlib.sha256(), self.nbytes
+        self.nbytes += nbytes
+        self._file.seek(offset)
+        while chunk := self._file.read(_HASH_CHUNK_NBYTES):
+            digest.update(chunk)
+            self._digest.update(chunk)
+        return WrittenTensor(offset, nbytes, digest.hexdigest())
 
 
 def encode_header(plans: Sequence[TensorPlan]) -> bytes:

@@ -230,7 +230,7 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
 
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a filter that checks what it would make before making it."""
-        is_method = name in ("replace", "join", "indent")
+        can_grow = name in ("replace", "join", "indent")
         deep = name in ("string", "tojson", "join", "sort", "unique", "max", "min", "dictsort")
 
         @wraps(function)
@@ -241,7 +241,7 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
             shallow = len(value) if isinstance(value, Sized) else 1
             constant = name in _FILTERS_OF_CONSTANT_COST
             self._budget.spend(_STEP + (0 if constant else weight if deep else shallow))
-            if is_method:
+            if can_grow:
                 self._check_growth(name, value, [*values[1:], *options.values()])
             if name == "int" and isinstance(value, str) and len(value) > _MAX_INTEGER_BITS // 4:
                 raise TemplateLimitError("it makes too large a number")

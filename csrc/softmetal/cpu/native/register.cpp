@@ -21,6 +21,9 @@ FASTGO_DECLARE_TABLES(avx512)
 namespace avx512 {
 extern const NativeTable matmul_vnni_table;
 }
+namespace avx512_bf16 {
+extern const NativeTable matmul_bf16_table;
+}
 #endif
 
 unsigned char* scratch(std::size_t bytes) {
@@ -61,6 +64,8 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
 }
+
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 // Ranks: later instruction sets win; two tables of one set may hold the same kernel at different ranks.
@@ -70,6 +75,7 @@ bool add_all() {
        {&avx512::matmul_table, &avx512::attention_table, &avx512::norm_table, &avx512::rope_cache_table}) {
     add_table(*table, "avx512", 30, &has_avx512);
   }
+  add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512::matmul_vnni_table, "avx512", 31, &has_avx512);
   for (const NativeTable* table :
        {&avx2::matmul_table, &avx2::attention_table, &avx2::norm_table, &avx2::rope_cache_table}) {

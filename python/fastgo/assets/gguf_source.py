@@ -1,0 +1,103 @@
+"""A GGUF file as the source of a model: names, rotary rows put back in order, tokenizer and texts from the metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgo.assets import manifest as manifests
+from fastgo.assets.gguf import GgufFile, GgufTensor
+from fastgo.assets.gguf_config import config_from_gguf
+from fastgo.assets.gguf_names import halves_row_order, hugging_face_name, model_order
+from fastgo.assets.quant import Array, gguf_planes, matrix_shape
+from fastgo.assets.source import Source, SourceTensor
+from fastgo.assets.storage import file_sha256
+from fastgo.errors import InvalidFileError
+from fastgo.models.config import ModelConfig
+
+SAMPLING_KEYS = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+}
+
+
+@contextmanager
+def open_gguf_source(path: Path) -> Iterator[Source]:
+    """The model of a GGUF file, readable while the context is open.
+
+    Raises:
+        ModelNotFoundError, InvalidFileError, UnsupportedModelError: as `GgufFile.open`; or the model is not supported.
+    """
+    with GgufFile.open(path) as file:
+        where, metadata = path.name, file.metadata
+        config = config_from_gguf(metadata, file.tensors, where)
+        tensors = [_source_tensor(tensor, config, where) for tensor in file.tensors.values()]
+        yield Source(
+            name=where,
+            nbytes=file.nbytes,
+            config=config,
+            tensors=tuple(sorted(tensors, key=lambda tensor: model_order(tensor.name))),
+            sha256=lambda progress: file_sha256(path, progress),
+            write_tokenizer=lambda folder: _write_tokenizer(metadata, folder, config, where),
+            chat_template=_optional_text(metadata, "tokenizer.chat_template", where),
+            generation=_generation_defaults(metadata),
+            licence=_optional_text(metadata, "general.license", where),
+        )
+
+
+def _source_tensor(tensor: GgufTensor, config: ModelConfig, where: str) -> SourceTensor:
+    name = hugging_face_name(tensor.name, config, where)
+    row_order = halves_row_order(name, tensor.shape, config, where)
+    return SourceTensor(name, tensor.format, tensor.shape, _reader(tensor, row_order))
+
+
+def _reader(tensor: GgufTensor, row_order: npt.NDArray[np.intp] | None) -> Callable[[slice], Mapping[str, Array]]:
+    rows, columns = matrix_shape(tensor.shape)
+
+    def read(wanted: slice) -> Mapping[str, Array]:
+        if row_order is None:
+            return gguf_planes(tensor.format, tensor.raw.reshape(rows, -1)[wanted], columns)
+        if len(tensor.shape) == 1:
+            # A bias is one row of our planes; its values are what the order is about.
+            return gguf_planes(tensor.format, tensor.raw.reshape(len(row_order), -1)[row_order].reshape(1, -1), columns)
+        return gguf_planes(tensor.format, tensor.raw.reshape(rows, -1)[row_order[wanted]], columns)
+
+    return read
+
+
+def _write_tokenizer(
+    metadata: Mapping[str, Any], folder: Path, config: ModelConfig, where: str
+) -> dict[str, Any] | None:
+    if "tokenizer.ggml.model" not in metadata:
+        return None
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, list) and len(tokens) > config.vocab_size:
+        raise InvalidFileError(f"{where} has {len(tokens)} tokens, its embedding has {config.vocab_size} rows")
+    from fastgo.text.gguf_tokenizer import export_tokenizer
+
+    info = export_tokenizer(metadata, folder)
+    return manifests.checked_tokenizer(info, config, f"{where}: tokenizer")
+
+
+def _generation_defaults(metadata: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: metadata.get(key) for name, key in SAMPLING_KEYS.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _optional_text(metadata: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = metadata.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InvalidFileError(f"{where}: metadata {key} is {str(value)[:40]!r}, expected text")
+    return value

@@ -1,0 +1,89 @@
+"""What a model can be made from, whatever its files: a config, tensors that are read some rows at a time, and texts.
+
+GGUF files, Hugging Face folders and fastgo folders all become a `Source`; the converter knows nothing else of them.
+
+Units: bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgo.assets.quant import Array, Float32s, QuantFormat, dequantize_planes, matrix_shape
+from fastgo.assets.storage import Progress
+from fastgo.errors import InvalidFileError
+from fastgo.models.architectures import get_architecture
+from fastgo.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class SourceTensor:
+    """One tensor.
+
+    Attributes:
+        name: in Hugging Face's terms.
+        format: in which it can be kept without loss.
+        shape: NumPy order.
+        read_planes: the planes of a slice of its rows in `format`, by role, each of its own dtype and shape.
+    """
+
+    name: str
+    format: QuantFormat
+    shape: tuple[int, ...]
+    read_planes: Callable[[slice], Mapping[str, Array]]
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """(rows, columns); a vector is one row."""
+        return matrix_shape(self.shape)
+
+    def read_weights(self, rows: slice) -> Float32s:
+        """The weights of some rows, float32 (rows, columns). Raises InvalidFileError if one is not finite."""
+        weights = dequantize_planes(self.format, self.read_planes(rows))
+        if not np.isfinite(weights).all():
+            raise InvalidFileError(
+                f"tensor {self.name} has weights that are infinite or not a number", hint="get the model again"
+            )
+        return weights
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to convert.
+
+    Attributes:
+        name: the file's or folder's name.
+        nbytes: size of its weights.
+        tensors: in the order in which the model uses them.
+        chat_template, generation, licence: as in a manifest.
+        sha256: of the whole source, in hexadecimal; takes a while.
+        write_tokenizer: writes the tokenizer's files into a folder; returns the manifest's entry, None if there is none.
+    """
+
+    name: str
+    nbytes: int
+    config: ModelConfig
+    tensors: tuple[SourceTensor, ...]
+    sha256: Callable[[Progress | None], str]
+    write_tokenizer: Callable[[Path], dict[str, Any] | None]
+    chat_template: str | None = None
+    generation: dict[str, float] = field(default_factory=dict)
+    licence: str | None = None
+
+
+def check_complete(source: Source) -> None:
+    """Raises InvalidFileError unless the source has every weight of its architecture in the right shape."""
+    shapes = {tensor.name: tensor.shape for tensor in source.tensors}
+    for name, shape in get_architecture(source.config.architecture).expected_shapes(source.config):
+        if name not in shapes:
+            raise InvalidFileError(f"{source.name}: weight {name} is missing", hint="get the whole model")
+        if shapes[name] != shape:
+            raise InvalidFileError(
+                f"{source.name}: weight {name} has shape {shapes[name]}, expected {shape}",
+                hint="its config and its weights don't belong together",
+            )
