@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from . import threadgroup_memory
 from .cpp_kernels import run_function
 from .lexer import Token
-from .overloads import without_address_space_twins
+from .overloads import members_for_cpp, without_address_space_twins
 from .parts import after_template
 from .printer import Printer
 from .reflect import Constant, Kernel, Module
@@ -134,7 +134,7 @@ class _Emitter:
             self._print(declaration.tokens)
             return
         self._print(declaration.tokens[: declaration.body_start])
-        for member in without_address_space_twins(declaration.members):
+        for member in members_for_cpp(declaration):
             if isinstance(member, TypeDefinition):
                 self._type(member)
             elif isinstance(member, Variable):

@@ -6,12 +6,32 @@ C++ on the CPU has one address space, so such twins would be defined twice. They
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .parts import after_template
 from .rewrite import normalised
-from .syntax import Declaration, Function, TypeDefinition
+from .syntax import ADDRESS_SPACES, Declaration, Function, TypeDefinition
 
 _SPECIFIERS = frozenset({"inline", "static", "constexpr", "METAL_FUNC"})
+
+
+def members_for_cpp(definition: TypeDefinition) -> list[Declaration]:
+    """The members of a type without twins; constructors lose the address space of the object they make."""
+    members: list[Declaration] = []
+    for member in definition.members:
+        if isinstance(member, Function) and member.name == definition.name:
+            member = _unqualified(member)
+        members.append(member)
+    return without_address_space_twins(members)
+
+
+def _unqualified(constructor: Function) -> Function:
+    start, tokens = constructor.parameters_close + 1, constructor.tokens
+    end = start
+    while end < len(tokens) and tokens[end].text in ADDRESS_SPACES:
+        end += 1
+    body = constructor.body - (end - start) if constructor.body >= 0 else -1
+    return replace(constructor, tokens=tokens[:start] + tokens[end:], body=body)
 
 
 def without_address_space_twins(declarations: Sequence[Declaration]) -> list[Declaration]:

@@ -1,7 +1,8 @@
-"""Import of a GGUF file: the same weights, without loss, as a fastgo model folder.
+"""Makes a model folder from a source: carries tensors over, or quantises them as a recipe says.
 
-Tensors are streamed one by one into shards. The work happens in a temporary folder beside the target, which gets its
-name only when everything, the manifest last, is on the disk: a target is complete or absent.
+Rows are streamed in chunks through a few threads into shards; nothing ever holds a whole tensor. Two runs over the same
+source with the same recipe give the same bytes. The folder gets its name only when everything, the manifest last, is
+on the disk.
 
 Units: bytes.
 """
@@ -9,48 +10,45 @@ Units: bytes.
 from __future__ import annotations
 
 import hashlib
-import math
-import shutil
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
-from fastgo.assets.gguf import GgufFile, GgufTensor
-from fastgo.assets.gguf_config import config_from_gguf
-from fastgo.assets.gguf_names import halves_row_order, hugging_face_name, model_order
+from fastgo.assets.gguf_source import open_gguf_source
 from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
-from fastgo.assets.quant import Bytes, from_gguf, matrix_shape
+from fastgo.assets.new_folder import new_folder
+from fastgo.assets.quant import Array, row_chunks
+from fastgo.assets.quantize import quantize
+from fastgo.assets.recipe import Recipe
+from fastgo.assets.resume import ConversionLog
 from fastgo.assets.safetensors import ShardWriter, TensorPlan
+from fastgo.assets.source import Source, SourceTensor, check_complete
 from fastgo.assets.storage import Progress
-from fastgo.errors import InvalidFileError, UsageError
-from fastgo.models.config import ModelConfig
 
-IMPORTER_VERSION = 1  # goes up whenever an import of the same file gives another folder
+IMPORTER_VERSION = 2  # goes up whenever an import of the same file gives another folder
 MAX_SHARD_NBYTES = 4 << 30
-TEMPORARY_MARK = ".importing-"
-_HASH_CHUNK_NBYTES = 8 << 20
-_SAMPLING_KEYS = {
-    "temperature": "general.sampling.temp",
-    "top_k": "general.sampling.top_k",
-    "top_p": "general.sampling.top_p",
-    "min_p": "general.sampling.min_p",
-}
+_SPACE_FOR_OTHER_FILES = 64 << 20  # tokenizer, manifest, headers
+LOSSLESS = Recipe()
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A tensor to import: its plan here, the GGUF tensor, and the row of the latter for each row (None: the same)."""
+class _Task:
+    """A tensor to write: its plan here, and where it comes from."""
 
     plan: TensorPlan
-    tensor: GgufTensor
-    row_order: npt.NDArray[np.intp] | None
+    tensor: SourceTensor
+
+    def planes(self, rows: slice) -> Mapping[str, Array]:
+        """The planes of some rows in the format of the plan."""
+        if self.plan.format is self.tensor.format:
+            return self.tensor.read_planes(rows)
+        return quantize(self.plan.format, self.tensor.read_weights(rows))
 
 
 def import_gguf(
@@ -61,159 +59,151 @@ def import_gguf(
     source_sha256: str | None = None,
     max_shard_nbytes: int = MAX_SHARD_NBYTES,
 ) -> Manifest:
-    """Make the model folder `out_dir`, which must not exist, from a GGUF file.
+    """Make the model folder `out_dir`, which must not exist, from a GGUF file without loss. Raises as `convert`."""
+    with open_gguf_source(Path(path)) as source:
+        if source_sha256:
+            known = source_sha256
+            source = replace(source, sha256=lambda _: known)
+        return convert(source, Path(out_dir), progress=progress, max_shard_nbytes=max_shard_nbytes)
+
+
+def convert(
+    source: Source,
+    out_dir: Path,
+    recipe: Recipe = LOSSLESS,
+    *,
+    progress: Progress | None = None,
+    max_shard_nbytes: int = MAX_SHARD_NBYTES,
+    force: bool = False,
+    jobs: int | None = None,
+) -> Manifest:
+    """Make a model folder.
 
     Args:
-        progress: called after each tensor.
-        source_sha256: of the file, if known; else it is computed.
+        recipe: which formats; by default those of the source.
+        progress: called after each chunk of rows.
         max_shard_nbytes: a shard is closed before it would exceed this; a larger tensor has a shard of its own.
+        force: replace a model folder that is there.
+        jobs: threads that quantise; by default one for each processor.
     Returns:
         The folder's manifest.
     Raises:
-        ModelNotFoundError, InvalidFileError, UnsupportedModelError: as `GgufFile.open`; or the model is not supported.
-        UsageError: `out_dir` exists.
+        InvalidFileError, UnsupportedModelError: the source is incomplete, damaged or not supported.
+        UsageError: `out_dir` exists, or a rule of the recipe can't be followed.
         CacheError: the folder can't be written.
     """
-    path, out_dir = Path(path), Path(out_dir)
-    with GgufFile.open(path) as file:
-        config = config_from_gguf(file.metadata, file.tensors, path.name)
-        shards = _split_shards(_plan_tensors(file, config), max_shard_nbytes)
-        if out_dir.exists():
-            raise UsageError(f"{out_dir} exists already", hint="remove it first, or give another folder")
-        with storage.storage_errors(f"write {out_dir}"):
-            out_dir.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}{TEMPORARY_MARK}", dir=out_dir.parent))
-            try:
-                manifest = _fill_folder(folder, file, config, shards, progress, source_sha256)
-                folder.chmod(0o755)
-                folder.rename(out_dir)
-                storage.sync_path(out_dir.parent)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+    check_complete(source)
+    shards = _split_shards(_plan(source, recipe), max_shard_nbytes)
+    with new_folder(out_dir, force) as folder:
+        log = ConversionLog(folder, _key(source, recipe, max_shard_nbytes))
+        needed = sum(task.plan.nbytes for tasks in shards[len(log.shards) :] for task in tasks)
+        storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
+        _write_shards(folder, shards, log, _Meter(shards, progress, source.name), jobs or os.cpu_count() or 1)
+        manifest = Manifest(
+            config=source.config,
+            provenance=Provenance(source.name, source.nbytes, source.sha256(progress), IMPORTER_VERSION, str(recipe)),
+            shards=tuple(log.shards),
+            tensors=log.tensors,
+            tokenizer=source.write_tokenizer(folder),
+            chat_template=source.chat_template,
+            generation=source.generation,
+            licence=source.licence,
+        )
+        log.remove()
+        encoded = manifests.encode(manifest)
+        manifest = manifests.decode(encoded, source.name)
+        storage.sync_tree(folder)
+        storage.write_durably(folder / manifests.FILE_NAME, encoded)
+        storage.sync_path(folder)
     return manifest
 
 
-def file_sha256(path: Path, progress: Progress | None = None) -> str:
-    """SHA-256 of a file in hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    total = path.stat().st_size
-    done = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_NBYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, total, f"reading {path.name}")
-    return digest.hexdigest()
+class _Meter:
+    """Counts what is written, in bytes of the result."""
+
+    def __init__(self, shards: list[list[_Task]], progress: Progress | None, name: str) -> None:
+        self._total = sum(task.plan.nbytes for tasks in shards for task in tasks)
+        self._done = 0
+        self._progress = progress
+        self._what = f"importing {name}"
+
+    def pieces(self, task: _Task, pieces: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
+        """Passes a tensor's pieces on and reports them."""
+        start, rows, nbytes = self._done, 0, task.plan.nbytes
+        for piece in pieces:
+            yield piece
+            rows += len(next(iter(piece.values())))
+            self._done = start + nbytes * rows // task.tensor.matrix_shape[0]
+            if self._progress:
+                self._progress(self._done, self._total, self._what)
+
+    def skip(self, tasks: list[_Task]) -> None:
+        """Counts a shard that is there already."""
+        self._done += sum(task.plan.nbytes for task in tasks)
 
 
-def _fill_folder(
-    folder: Path,
-    file: GgufFile,
-    config: ModelConfig,
-    shards: list[list[_Source]],
-    progress: Progress | None,
-    source_sha256: str | None,
-) -> Manifest:
-    where = file.path.name
-    tokenizer = _export_tokenizer(file.metadata, folder, config, where)
-    shard_entries, tensor_entries = _write_shards(folder, shards, progress, where)
-    manifest = Manifest(
-        config=config,
-        provenance=Provenance(where, file.nbytes, source_sha256 or file_sha256(file.path), IMPORTER_VERSION),
-        shards=tuple(shard_entries),
-        tensors=tensor_entries,
-        tokenizer=tokenizer,
-        chat_template=_optional_text(file.metadata, "tokenizer.chat_template", where),
-        generation=_generation_defaults(file.metadata),
-        licence=_optional_text(file.metadata, "general.license", where),
-    )
-    encoded = manifests.encode(manifest)
-    manifest = manifests.decode(encoded, where)
-    storage.sync_tree(folder)
-    storage.write_durably(folder / manifests.FILE_NAME, encoded)
-    storage.sync_path(folder)
-    return manifest
+def _plan(source: Source, recipe: Recipe) -> list[_Task]:
+    return [
+        _Task(
+            TensorPlan(
+                tensor.name, recipe.format_of(tensor.name, tensor.shape, tensor.format, source.config), tensor.shape
+            ),
+            tensor,
+        )
+        for tensor in source.tensors
+    ]
 
 
-def _plan_tensors(file: GgufFile, config: ModelConfig) -> list[_Source]:
-    where = file.path.name
-    sources = []
-    for tensor in file.tensors.values():
-        name = hugging_face_name(tensor.name, config, where)
-        row_order = halves_row_order(name, tensor.shape, config, where)
-        sources.append(_Source(TensorPlan(name, tensor.format, tensor.shape), tensor, row_order))
-    return sorted(sources, key=lambda source: model_order(source.plan.name))
+def _key(source: Source, recipe: Recipe, max_shard_nbytes: int) -> str:
+    facts = (source.name, source.fingerprint(), str(recipe), max_shard_nbytes, IMPORTER_VERSION)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _split_shards(sources: list[_Source], max_nbytes: int) -> list[list[_Source]]:
-    shards: list[list[_Source]] = []
+def _split_shards(tasks: list[_Task], max_nbytes: int) -> list[list[_Task]]:
+    shards: list[list[_Task]] = []
     filled = 0
-    for source in sources:
-        if not shards or filled + source.plan.nbytes > max_nbytes:
+    for task in tasks:
+        if not shards or filled + task.plan.nbytes > max_nbytes:
             shards.append([])
             filled = 0
-        shards[-1].append(source)
-        filled += source.plan.nbytes
+        shards[-1].append(task)
+        filled += task.plan.nbytes
     return shards
 
 
-def _write_shards(
-    folder: Path, shards: list[list[_Source]], progress: Progress | None, where: str
-) -> tuple[list[ShardEntry], dict[str, TensorEntry]]:
-    shard_entries: list[ShardEntry] = []
-    tensor_entries: dict[str, TensorEntry] = {}
-    total = sum(source.tensor.raw.size for shard in shards for source in shard)
-    done = 0
-    for index, sources in enumerate(shards):
-        file_name = f"weights-{index + 1:05d}-of-{len(shards):05d}.safetensors"
-        with ShardWriter(folder / file_name, [source.plan for source in sources]) as writer:
-            for source in sources:
-                written = writer.write(_planar(source))
-                plan = source.plan
-                tensor_entries[plan.name] = TensorEntry(
-                    plan.format.name, plan.shape, index, written.offset, written.nbytes, written.sha256
-                )
-                done += source.tensor.raw.size
-                if progress:
-                    progress(done, total, f"importing {where}")
-        shard_entries.append(ShardEntry(file_name, writer.nbytes, writer.sha256))
-    return shard_entries, tensor_entries
+def _write_shards(folder: Path, shards: list[list[_Task]], log: ConversionLog, meter: _Meter, jobs: int) -> None:
+    for tasks in shards[: len(log.shards)]:
+        meter.skip(tasks)
+    with _threads(jobs) as pool:
+        for index in range(len(log.shards), len(shards)):
+            file_name = f"weights-{index + 1:05d}-of-{len(shards):05d}.safetensors"
+            entries: dict[str, TensorEntry] = {}
+            with ShardWriter(folder / file_name, [task.plan for task in shards[index]]) as writer:
+                for task in shards[index]:
+                    written = writer.write_rows(meter.pieces(task, _pieces(task, pool, 2 * jobs)))
+                    plan = task.plan
+                    entries[plan.name] = TensorEntry(
+                        plan.format.name, plan.shape, index, written.offset, written.nbytes, written.sha256
+                    )
+            log.add(ShardEntry(file_name, writer.nbytes, writer.sha256), entries)
 
 
-def _planar(source: _Source) -> Bytes:
-    raw = source.tensor.raw
-    if source.row_order is not None:
-        raw = raw.reshape(len(source.row_order), -1)[source.row_order]
-    return from_gguf(source.plan.format, raw, *matrix_shape(source.plan.shape))
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that give up what they have not begun when an error or Ctrl-C ends the work."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _export_tokenizer(
-    metadata: Mapping[str, Any], folder: Path, config: ModelConfig, where: str
-) -> dict[str, Any] | None:
-    if "tokenizer.ggml.model" not in metadata:
-        return None
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    if isinstance(tokens, list) and len(tokens) > config.vocab_size:
-        raise InvalidFileError(f"{where} has {len(tokens)} tokens, its embedding has {config.vocab_size} rows")
-    from fastgo.text.gguf_tokenizer import export_tokenizer
-
-    info = export_tokenizer(metadata, folder)
-    return manifests.checked_tokenizer(info, config, f"{where}: tokenizer")
-
-
-def _generation_defaults(metadata: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: metadata.get(key) for name, key in _SAMPLING_KEYS.items()}
-    return {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
-
-
-def _optional_text(metadata: Mapping[str, Any], key: str, where: str) -> str | None:
-    value = metadata.get(key)
-    if value is not None and not isinstance(value, str):
-        raise InvalidFileError(f"{where}: metadata {key} is {str(value)[:40]!r}, expected text")
-    return value
+def _pieces(task: _Task, pool: ThreadPoolExecutor, ahead: int) -> Iterator[Mapping[str, Array]]:
+    """A tensor's chunks of rows in order, with at most `ahead` of them in work."""
+    running: deque[Future[Mapping[str, Array]]] = deque()
+    for rows in row_chunks(*task.tensor.matrix_shape):
+        running.append(pool.submit(task.planes, rows))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()

@@ -10,7 +10,6 @@ file that was only copied or touched is hashed again and finds the same import.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,14 +19,13 @@ from pathlib import Path
 
 from fastgo import switches
 from fastgo.assets import catalog, storage
-from fastgo.assets.convert import IMPORTER_VERSION, TEMPORARY_MARK, file_sha256, import_gguf
+from fastgo.assets.convert import IMPORTER_VERSION, import_gguf
 from fastgo.assets.manifest import FILE_NAME
 from fastgo.assets.model_folder import ModelFolder
+from fastgo.assets.new_folder import TEMPORARY_MARK
 from fastgo.assets.storage import Progress
 from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError
 
-_SAMPLES = 32
-_SAMPLE_NBYTES = 16 << 10
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -102,12 +100,12 @@ def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> 
 
 def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
     try:
-        record = cache_dir() / "sources" / _fingerprint(path)
+        record = cache_dir() / "sources" / storage.fingerprint(path)
         sha256 = _read_record(record)
         model = _open_import(_key(sha256)) if sha256 else None
         if model is not None:
             return model
-        sha256 = sha256 or file_sha256(path, progress)
+        sha256 = sha256 or storage.file_sha256(path, progress)
     except OSError as error:
         raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
     model = _import_once(sha256, lambda _: path, progress)
@@ -161,17 +159,6 @@ def _remove_leftovers(models: Path, locks: Path, own_key: str) -> None:
         with storage.exclusive_lock(locks / key, wait=False) as held:
             if held:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _fingerprint(path: Path) -> str:
-    """Hexadecimal digest of a file's size, modification time and evenly spaced samples. Raises OSError."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} ".encode())
-        for index in range(_SAMPLES):
-            file.seek(max(0, status.st_size - _SAMPLE_NBYTES) * index // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE_NBYTES))
-    return digest.hexdigest()
 
 
 def _read_record(path: Path) -> str | None:

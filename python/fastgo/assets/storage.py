@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,9 @@ _HINTS = {
     errno.ENOLCK: "this file system has no locks: set FASTGO_CACHE_DIR to a folder on a local disk",
 }
 _OTHER_HINT = "check the disk, or set FASTGO_CACHE_DIR to another folder"
+_HASH_CHUNK_NBYTES = 8 << 20
+_SAMPLES = 32
+_SAMPLE_NBYTES = 16 << 10
 
 
 @contextmanager
@@ -34,6 +39,42 @@ def storage_errors(what: str) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         hint = _HINTS.get(error.errno or 0, _OTHER_HINT)
         raise CacheError(f"can't {what}: {reason}", hint=hint) from None
+
+
+def file_sha256(path: Path, progress: Progress | None = None) -> str:
+    """SHA-256 of a file in hexadecimal. Raises OSError."""
+    digest = hashlib.sha256()
+    total = path.stat().st_size
+    done = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_NBYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total, f"reading {path.name}")
+    return digest.hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Hexadecimal digest of a file's size, modification time and evenly spaced samples. Raises OSError."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        for index in range(_SAMPLES):
+            file.seek(max(0, status.st_size - _SAMPLE_NBYTES) * index // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_NBYTES))
+    return digest.hexdigest()
+
+
+def require_space(folder: Path, nbytes: int) -> None:
+    """Raises CacheError unless the disk of `folder`, which exists, has `nbytes` free."""
+    with storage_errors(f"look at the disk of {folder}"):
+        free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        raise CacheError(
+            f"can't write to {folder}: {nbytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+            hint=_HINTS[errno.ENOSPC],
+        )
 
 
 def write_durably(path: Path, data: bytes) -> None:
