@@ -193,14 +193,14 @@ def test_more_tokens_than_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     write_model(tmp_path / "m.gguf")
-    real_write = safetensors.ShardWriter.write
+    real_write = safetensors.os.pwrite
 
-    def fail_on_the_norm(writer: safetensors.ShardWriter, planar: Any) -> Any:
-        if planar.size == HIDDEN * 4:
+    def fail_on_the_norm(descriptor: int, data: memoryview, offset: int) -> int:
+        if len(data) == HIDDEN * 4:
             raise OSError(code, "No space left on device")
-        return real_write(writer, planar)
+        return real_write(descriptor, data, offset)
 
-    monkeypatch.setattr(safetensors.ShardWriter, "write", fail_on_the_norm)
+    monkeypatch.setattr(safetensors.os, "pwrite", fail_on_the_norm)
     with pytest.raises(CacheError, match="no space left") as caught:
         import_gguf(tmp_path / "m.gguf", tmp_path / "out")
     assert "FASTGO_CACHE_DIR" in caught.value.hint

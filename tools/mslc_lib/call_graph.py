@@ -9,19 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .lexer import IDENTIFIER
+from .standard_names import LOCKSTEP_NAMES
 from .syntax import Alias, Declaration, Function, TypeDefinition, Variable, walk
-
-_REDUCTIONS = ("sum", "product", "min", "max", "and", "or", "xor")
-_SHUFFLES = ("shuffle", "shuffle_up", "shuffle_down", "shuffle_xor", "shuffle_and_fill_up", "shuffle_and_fill_down",
-             "shuffle_rotate_up", "shuffle_rotate_down", "broadcast", "broadcast_first")  # fmt: skip
-_SCANS = tuple(f"prefix_{kind}_{what}" for kind in ("inclusive", "exclusive") for what in ("sum", "product"))
-_VOTES = ("all", "any", "ballot", "is_first", "active_threads_mask")
-LOCKSTEP_FUNCTIONS = frozenset(
-    [f"{group}_{name}" for group in ("simd", "quad") for name in (*_REDUCTIONS, *_SHUFFLES, *_SCANS, *_VOTES)]
-    + ["threadgroup_barrier", "simdgroup_barrier", "simdgroup_matrix", "make_filled_simdgroup_matrix"]
-    + ["simdgroup_load", "simdgroup_store", "simdgroup_multiply", "simdgroup_multiply_accumulate"]
-    + [f"simdgroup_{scalar}8x8" for scalar in ("float", "half", "bfloat")]
-)
 
 
 @dataclass(frozen=True)
@@ -53,4 +42,4 @@ class CallGraph:
 
     def uses_lockstep(self, names: Iterable[str]) -> bool:
         """Whether threads that run these must keep step with each other."""
-        return not LOCKSTEP_FUNCTIONS.isdisjoint(self.reachable(names))
+        return not LOCKSTEP_NAMES.isdisjoint(self.reachable(names))

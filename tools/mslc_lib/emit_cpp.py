@@ -16,6 +16,7 @@ from .parts import after_template
 from .printer import Printer
 from .reflect import Constant, Kernel, Module
 from .rewrite import DEFINED_PREFIX, rewrite, swizzle_fields, synthetic
+from .standard_names import STANDARD_FUNCTIONS
 from .syntax import Declaration, Function, Instantiation, Namespace, TypeDefinition, Variable
 
 _PROLOGUE = """\
@@ -31,6 +32,7 @@ _PROLOGUE = """\
 #pragma GCC diagnostic ignored "-Wunused-but-set-variable"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wparentheses"
 #if defined(__clang__)
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
@@ -84,6 +86,7 @@ class _Emitter:
         printer = self._printer
         printer.text(_PROLOGUE.format(stem=self._stem))
         printer.text(_OPEN)
+        self._standard_overloads()
         if self._module.constants:
             printer.text("void softmetal_load_constants(const ::softmetal::cpu::Launch& launch);")
         self._scope(self._module.declarations)
@@ -91,6 +94,14 @@ class _Emitter:
         printer.text(_CLOSE)
         self._table()
         return printer.result()
+
+    def _standard_overloads(self) -> None:
+        """Brings library functions that the shader overloads into the unnamed namespace: its own would hide them."""
+        declarations = self._module.declarations
+        names = {d.name for d in declarations if isinstance(d, Function)} & STANDARD_FUNCTIONS
+        if any([t.text for t in d.tokens[:3]] == ["using", "namespace", "metal"] for d in declarations):
+            for name in sorted(names):
+                self._printer.text(f"using ::metal::{name};")
 
     def _scope(self, declarations: Sequence[Declaration]) -> None:
         for declaration in without_address_space_twins(declarations):
@@ -187,7 +198,7 @@ class _Emitter:
         if variable.extents or variable.others:
             raise variable.place.error("a constant made from function constants must be one scalar or vector")
         number = len(self._loads)
-        type_ = [t for t in variable.type if t.text not in ("constant", "const", "static")]
+        type_ = [t for t in variable.type if t.text not in ("constant", "const", "constexpr", "static")]
         name = variable.name
         self._printer.tokens([synthetic("thread_local", variable.place), *rewrite(type_, self._fields)])
         self._printer.tokens([synthetic(f"{name};", variable.place)])

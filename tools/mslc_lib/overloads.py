@@ -16,13 +16,32 @@ _SPECIFIERS = frozenset({"inline", "static", "constexpr", "METAL_FUNC"})
 
 
 def members_for_cpp(definition: TypeDefinition) -> list[Declaration]:
-    """The members of a type without twins; constructors lose the address space of the object they make."""
+    """The members of a type without twins and in a form that C++17 allows; constructors lose their address space."""
     members: list[Declaration] = []
     for member in definition.members:
-        if isinstance(member, Function) and member.name == definition.name:
-            member = _unqualified(member)
+        if isinstance(member, Function):
+            member = _unspecialised(member)
+            if member.name == definition.name:
+                member = _unqualified(member)
         members.append(member)
     return without_address_space_twins(members)
+
+
+def _unspecialised(function: Function) -> Function:
+    """`template <> f(...)` in a class as a plain overload, which compilers without CWG 727 understand too."""
+    if [t.text for t in function.tokens[:3]] != ["template", "<", ">"] or function.body < 0:
+        return function
+    if function.tokens[function.name_index + 1].text == "<":
+        return function
+    return replace(
+        function,
+        tokens=function.tokens[3:],
+        template=None,
+        body=function.body - 3,
+        name_index=function.name_index - 3,
+        parameters_open=function.parameters_open - 3,
+        parameters_close=function.parameters_close - 3,
+    )
 
 
 def _unqualified(constructor: Function) -> Function:

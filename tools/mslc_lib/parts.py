@@ -165,7 +165,9 @@ def _cut_declarator(part: list[Token]) -> list[Token]:
         token = part[index]
         if token.text in ("=", "{", ":"):
             return part[:index]
-        if token.text == "<":
+        if token.text in ("(", "["):
+            index = closing(part, index)
+        elif token.text == "<":
             index = closing_angle(part, index) or index
         index += 1
     return part

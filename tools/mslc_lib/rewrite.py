@@ -13,6 +13,7 @@ from .parts import find_attribute_end
 from .syntax import Declaration, TypeDefinition, Variable, walk
 
 _DROPPED = frozenset({"device", "threadgroup", "thread", "kernel", "threadgroup_imageblock"})
+_SPECIFIERS = frozenset({"const", "constexpr", "static", "volatile", "inline"})
 _KEPT_ATTRIBUTES = frozenset({"maybe_unused", "fallthrough", "nodiscard"})
 _SWIZZLE = re.compile(r"[xyzw]{2,4}|[rgba]{1,4}")
 _ASSIGNMENTS = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<="})
@@ -66,7 +67,6 @@ def rewrite(tokens: Sequence[Token], fields: frozenset[str]) -> list[Token]:
 def _rewrite_one(tokens: Sequence[Token], index: int, fields: frozenset[str], output: list[Token]) -> None:
     token = tokens[index]
     previous = output[-1].text if output else ""
-    following = tokens[index + 1] if index + 1 < len(tokens) else None
     if token.kind == NUMBER:
         output.append(_number(token))
     elif token.kind != IDENTIFIER:
@@ -76,14 +76,30 @@ def _rewrite_one(tokens: Sequence[Token], index: int, fields: frozenset[str], ou
     elif token.text in _DROPPED:
         return
     elif token.text == "constant":
-        if previous != "const" and (following is None or following.text != "const"):
+        if not _is_const_already(output) and not _is_const_later(tokens, index):
             output.append(token.renamed("const"))
-    elif token.text == "char" and previous not in ("unsigned", "signed"):
-        output.append(token.renamed("::metal::schar"))
-    elif token.text == "const" and previous == "const":
+    elif token.text == "const" and _is_const_already(output):
         return
     else:
         output.append(token)
+
+
+def _is_const_already(output: Sequence[Token]) -> bool:
+    index = len(output) - 1
+    while index >= 0 and output[index].text in _SPECIFIERS:
+        if output[index].text == "const":
+            return True
+        index -= 1
+    return False
+
+
+def _is_const_later(tokens: Sequence[Token], index: int) -> bool:
+    following = index + 1
+    while following < len(tokens) and (tokens[following].text in _SPECIFIERS or tokens[following].text in _DROPPED):
+        if tokens[following].text == "const":
+            return True
+        following += 1
+    return False
 
 
 def _member(tokens: Sequence[Token], index: int, fields: frozenset[str]) -> Token:

@@ -140,16 +140,15 @@ def _needed_locals(
 
 
 def _declared_names(tokens: Sequence[Token]) -> set[str]:
+    """The names that a local statement declares; `tokens` are without the `;`."""
     if tokens[0].text == "using":
         return {tokens[1].text}
     if tokens[0].text == "typedef":
         return {tokens[-1].text}
-    names = set()
-    for index, token in enumerate(tokens):
-        after = tokens[index + 1].text if index + 1 < len(tokens) else ";"
-        if token.kind == IDENTIFIER and after in ("=", ",", "{", "["):
-            names.add(token.text)
-    return names
+    if tokens[0].text in ("enum", "struct"):
+        return {t.text for t in tokens if t.kind == IDENTIFIER}
+    variable = parse_variable([*tokens, tokens[-1].renamed(";")], 0)
+    return {each.name for each in [variable, *variable.others]}
 
 
 def _own_arguments(function: Function) -> str:

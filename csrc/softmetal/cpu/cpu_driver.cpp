@@ -16,9 +16,14 @@ namespace {
 
 constexpr std::uint64_t cpu_registry_id = 1;
 
-DeviceInfo describe_machine() {
+unsigned thread_count(const Environment& environment) {
+  return environment.threads ? environment.threads : physical_cores();
+}
+
+DeviceInfo describe_machine(const Environment& environment) {
   DeviceInfo info;
-  info.name = "softmetal CPU (" + processor_name() + ")";
+  info.name = "softmetal CPU (" + processor_name() + ", " + std::to_string(thread_count(environment)) + " threads, " +
+              kernel_set_name(environment) + ")";
   info.registry_id = cpu_registry_id;
   info.has_unified_memory = true;
   info.recommended_working_set = physical_memory() / 4 * 3;
@@ -31,8 +36,8 @@ class CpuDriver final : public Driver {
  public:
   explicit CpuDriver(const Environment& environment)
       : environment_(environment),
-        info_(describe_machine()),
-        executor_(environment.threads ? environment.threads : physical_cores()) {
+        info_(describe_machine(environment)),
+        executor_(thread_count(environment)) {
     throw_kernel_faults();
   }
 

@@ -1,6 +1,8 @@
 // Native kernels that replace a translated one: same name, same arguments, written for an instruction set.
 #pragma once
 
+#include <string>
+
 #include "softmetal/cpu/kernel_abi.h"
 #include "softmetal/environment.h"
 
@@ -12,5 +14,8 @@ void register_override(const char* kernel_name, const char* isa, int rank, bool 
 
 // The best registered kernel that the machine supports and `environment` allows; null if there is none.
 RunRange choose_override(const char* kernel_name, const Environment& environment);
+
+// The best instruction set of any kernel that may be chosen; "msl" if the shaders themselves run.
+std::string kernel_set_name(const Environment& environment);
 
 }  // namespace softmetal::cpu

@@ -17,7 +17,7 @@ from fastgo.assets.gguf_config import config_from_gguf
 from fastgo.assets.gguf_names import halves_row_order, hugging_face_name, model_order
 from fastgo.assets.quant import Array, gguf_planes, matrix_shape
 from fastgo.assets.source import Source, SourceTensor
-from fastgo.assets.storage import file_sha256
+from fastgo.assets.storage import file_sha256, fingerprint
 from fastgo.errors import InvalidFileError
 from fastgo.models.config import ModelConfig
 
@@ -46,6 +46,7 @@ def open_gguf_source(path: Path) -> Iterator[Source]:
             config=config,
             tensors=tuple(sorted(tensors, key=lambda tensor: model_order(tensor.name))),
             sha256=lambda progress: file_sha256(path, progress),
+            fingerprint=lambda: fingerprint(path),
             write_tokenizer=lambda folder: _write_tokenizer(metadata, folder, config, where),
             chat_template=_optional_text(metadata, "tokenizer.chat_template", where),
             generation=_generation_defaults(metadata),

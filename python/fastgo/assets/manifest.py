@@ -79,12 +79,16 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which file the model was made from, by which version of the importer."""
+    """Which file or folder the model was made from, by which version of the importer, and how.
+
+    `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them.
+    """
 
     source_file: str
     source_nbytes: int
     source_sha256: str
     importer_version: int
+    recipe: str = "none"
 
 
 @dataclass(frozen=True)
@@ -242,12 +246,14 @@ def _check_tensors(tensors: Mapping[str, TensorEntry], where: str) -> None:
 
 
 def _read_provenance(data: Any, where: str) -> Provenance:
-    fields = Fields(data, where, frozenset({"source_file", "source_nbytes", "source_sha256", "importer_version"}))
+    names = frozenset({"source_file", "source_nbytes", "source_sha256", "importer_version", "recipe"})
+    fields = Fields(data, where, names)
     return Provenance(
         fields.text("source_file", 4096),
         fields.integer("source_nbytes"),
         fields.sha256("source_sha256"),
         fields.integer("importer_version"),
+        fields.text("recipe", 1 << 16),
     )
 
 

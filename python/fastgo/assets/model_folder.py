@@ -47,8 +47,8 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        """The source file's name without its ending."""
-        return Path(self.manifest.provenance.source_file).stem
+        """The source's name, without the ending of a GGUF file."""
+        return self.manifest.provenance.source_file.removesuffix(".gguf")
 
     @property
     def config(self) -> ModelConfig:

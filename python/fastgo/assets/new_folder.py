@@ -1,4 +1,4 @@
-"""A model folder in the making: hidden beside its target until it is whole, then renamed; a target is complete or absent.
+"""A model folder in the making: hidden beside its target until it is whole; a target is complete or absent.
 
 The hidden folder is locked while a process fills it; another that wants the same target waits. What a killed process
 left is handed to the next one, which may go on from there.
@@ -19,6 +19,7 @@ from fastgo.assets.storage import storage_errors, sync_path
 from fastgo.errors import UsageError
 
 TEMPORARY_MARK = ".importing-"
+WORK_MARK = TEMPORARY_MARK + "work"
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
     _check_target(target, force)
     with storage_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.parent / f".{target.name}{TEMPORARY_MARK}work") as folder:
+        with _locked(target.parent / f".{target.name}{WORK_MARK}") as folder:
             try:
                 _check_target(target, force)
                 yield folder

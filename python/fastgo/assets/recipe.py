@@ -41,7 +41,10 @@ NAMES = ("none", *_PRESETS)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A preset out of `NAMES` ("none" keeps every format) and rules (pattern of Hugging Face names, format), first wins."""
+    """A preset out of `NAMES` ("none" keeps every format), and rules of which the first that fits wins.
+
+    A rule is a pattern of Hugging Face names, as file names are matched, and a format's name.
+    """
 
     preset: str = "none"
     rules: tuple[tuple[str, str], ...] = ()

@@ -22,7 +22,7 @@ from fastgo.assets import catalog, storage
 from fastgo.assets.convert import IMPORTER_VERSION, import_gguf
 from fastgo.assets.manifest import FILE_NAME
 from fastgo.assets.model_folder import ModelFolder
-from fastgo.assets.new_folder import TEMPORARY_MARK
+from fastgo.assets.new_folder import TEMPORARY_MARK, WORK_MARK
 from fastgo.assets.storage import Progress
 from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError
 
@@ -148,13 +148,17 @@ def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress
 
 
 def _remove_leftovers(models: Path, locks: Path, own_key: str) -> None:
-    """Remove what killed imports left: our key's (its lock is held), and others' whose lock is free. Raises OSError."""
+    """Remove what killed imports left: our key's (its lock is held), and others' whose lock is free. Raises OSError.
+
+    A half-made folder of our own key stays: the import goes on from there.
+    """
     if (models / own_key).exists():
         shutil.rmtree(models / own_key)
     for path in models.glob(f".*{TEMPORARY_MARK}*"):
         key = path.name[1:].split(TEMPORARY_MARK)[0]
         if key == own_key:
-            shutil.rmtree(path, ignore_errors=True)
+            if not path.name.endswith(WORK_MARK):
+                shutil.rmtree(path, ignore_errors=True)
             continue
         with storage.exclusive_lock(locks / key, wait=False) as held:
             if held:

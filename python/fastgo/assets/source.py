@@ -62,7 +62,8 @@ class Source:
         tensors: in the order in which the model uses them.
         chat_template, generation, licence: as in a manifest.
         sha256: of the whole source, in hexadecimal; takes a while.
-        write_tokenizer: writes the tokenizer's files into a folder; returns the manifest's entry, None if there is none.
+        fingerprint: text that is another one for other files; quick.
+        write_tokenizer: writes the tokenizer's files into a folder and returns the manifest's entry; None for none.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Source:
     config: ModelConfig
     tensors: tuple[SourceTensor, ...]
     sha256: Callable[[Progress | None], str]
+    fingerprint: Callable[[], str]
     write_tokenizer: Callable[[Path], dict[str, Any] | None]
     chat_template: str | None = None
     generation: dict[str, float] = field(default_factory=dict)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fastgo import LLM
 
 
+# A chat model ends its answer; a mere continuation of a text may never end.
+_CONTINUATION_TOKENS = 256
+
+
 class _Sampling(TypedDict):
     max_tokens: int | None
     temperature: float
@@ -29,7 +33,10 @@ def run(
         str | None, typer.Argument(help="What to answer; else --file, else standard input, else a conversation.")
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Longest answer.")] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", "-n", min=1, help="Longest answer; 256 where the model only continues a text."),
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most likely token.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Start of the random numbers.")] = 0,
     system: Annotated[str | None, typer.Option(help="Instructions in front of the conversation.")] = None,
@@ -47,6 +54,8 @@ def run(
 
     with ui.progress() as progress:
         llm = fastgo.load(model, device=device, context=context, progress=progress)
+    if max_tokens is None and (raw or not llm.is_chat):
+        max_tokens = _CONTINUATION_TOKENS
     sampling = _Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
     with llm:
         if text is None:

@@ -20,7 +20,7 @@ END_OF_TURN_TOKENS = (
     "<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>",
     "<|end_of_text|>", "</s>",
 )  # fmt: skip
-_TURN_TOKENS = {
+TURN_TOKENS = {
     "<start_of_turn>", "<end_of_turn>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>",
     "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|begin_of_text|>", "<|end_of_text|>",
 }  # fmt: skip
@@ -144,7 +144,7 @@ def _read_kinds(metadata: _Metadata, tokens: Sequence[str], required: bool) -> l
     kinds = [kind or NORMAL for kind in kinds]
     for index, text in enumerate(tokens):
         # Some converters mark turn markers as user-defined, which would let a user's text end its own turn.
-        if kinds[index] == USER_DEFINED and text in _TURN_TOKENS:
+        if kinds[index] == USER_DEFINED and text in TURN_TOKENS:
             kinds[index] = CONTROL
     return kinds
 

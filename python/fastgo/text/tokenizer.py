@@ -7,6 +7,7 @@ becomes a control token. Units: token ids; bytes of UTF-8.
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -18,6 +19,8 @@ from fastgo.text.byte_level import byte_of_character
 from fastgo.text.sentencepiece_model import SPACE
 from fastgo.text.special_tokens import SpecialTokens, unshield
 
+SENTENCEPIECE_KIND, BYTE_LEVEL_KIND, BYTE_FALLBACK_KIND = "sentencepiece", "tokenizers", "tokenizers_byte_fallback"
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>", re.ASCII)
 _HINT = "the imported model is damaged; remove it from the cache and import it again"
 
 
@@ -48,7 +51,11 @@ class Tokenizer(ABC):
         Raises:
             InvalidFileError: files that are missing or damaged, or an `info` that does not fit them.
         """
-        kinds: dict[str, type[Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "tokenizers": ByteLevelTokenizer}
+        kinds: dict[str, type[Tokenizer]] = {
+            SENTENCEPIECE_KIND: SentencePieceTokenizer,
+            BYTE_LEVEL_KIND: ByteLevelTokenizer,
+            BYTE_FALLBACK_KIND: ByteFallbackTokenizer,
+        }
         kind = info.get("kind")
         if not isinstance(kind, str) or kind not in kinds:
             raise InvalidFileError(f"tokenizer kind: expected one of {sorted(kinds)}, found {kind!r}", hint=_HINT)
@@ -195,6 +202,18 @@ class ByteLevelTokenizer(Tokenizer):
         if all(character in table for character in text):
             return bytes(table[character] for character in text)
         return text.encode()
+
+
+class ByteFallbackTokenizer(ByteLevelTokenizer):
+    """A BPE vocabulary of characters, with tokens such as `<0x0A>` for the bytes of what it lacks."""
+
+    def _find_bytes(self, token: int) -> bytes:
+        if token in self._user_defined:
+            return str(self._user_defined[token]).encode()
+        text: str = self._library.id_to_token(token) or ""
+        if _BYTE_TOKEN.fullmatch(text):
+            return bytes([int(text[3:5], 16)])
+        return text.replace(SPACE, " ").encode()
 
 
 def _valid(text: str) -> str:

@@ -16,9 +16,10 @@ typedef unsigned short ushort;
 typedef unsigned int uint;
 typedef unsigned long ulong;
 
+static_assert(static_cast<char>(-1) < 0, "MSL's char is signed: compile with -fsigned-char");
+
 namespace metal {
 
-using schar = signed char;
 using ::uchar;
 using ::uint;
 using ::ulong;

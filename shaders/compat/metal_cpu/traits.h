@@ -30,7 +30,6 @@ using std::is_class;
 using std::is_const;
 using std::is_convertible;
 using std::is_convertible_v;
-using std::is_empty;
 using std::is_enum;
 using std::is_integral;
 using std::is_integral_v;
@@ -59,10 +58,21 @@ using std::remove_reference_t;
 using std::true_type;
 using std::underlying_type;
 using std::underlying_type_t;
-using std::void_t;
 using std::conjunction;
 using std::disjunction;
 using std::negation;
+
+// Address spaces have gone before a C++ compiler sees a type.
+template <typename T>
+using remove_addrspace_t = T;
+
+// All lanes of a simdgroup hold the same value; here a plain one.
+template <typename T>
+using uniform = T;
+template <typename T>
+METAL_FUNC constexpr T make_uniform(T value) {
+  return value;
+}
 
 template <typename T>
 struct is_floating_point : bool_constant<std::is_floating_point_v<T> || cpu::is_small_float<std::remove_cv_t<T>>> {};

@@ -343,7 +343,7 @@ METAL_FUNC constexpr vec<T, N> operator--(vec<T, N>& a, int) {
   using ::packed_##name##4;                      \
   }
 SOFTMETAL_VECTORS(bool, bool)
-SOFTMETAL_VECTORS(char, signed char)
+SOFTMETAL_VECTORS(char, char)
 SOFTMETAL_VECTORS(uchar, unsigned char)
 SOFTMETAL_VECTORS(short, short)
 SOFTMETAL_VECTORS(ushort, unsigned short)

@@ -1,0 +1,217 @@
+"""ModelConfig from a Hugging Face config.json, architecture by architecture.
+
+Reads the old and the new spelling of rotary parameters. What a config leaves out has transformers' default; what the
+engine can't do yet (experts, YaRN, partial rotary embeddings, soft caps, biases) is refused here, by name.
+Source: the configuration classes of transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from fastgo.assets.config_checks import checked_config
+from fastgo.assets.strict_json import Fields
+from fastgo.errors import UnsupportedModelError
+from fastgo.models.config import ModelConfig
+
+_ARCHITECTURES: Mapping[str, str] = MappingProxyType(
+    {
+        "Gemma3ForCausalLM": "gemma3",
+        "Gemma3ForConditionalGeneration": "gemma3",
+        "LlamaForCausalLM": "llama",
+        "MistralForCausalLM": "llama",
+        "Qwen3ForCausalLM": "qwen3",
+    }
+)
+_ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_tanh": "gelu_tanh"}
+_GEMMA3_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "vocab_size": 262_208,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 131_072,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "rope_theta": 1_000_000.0,
+        "rope_local_base_freq": 10_000.0,
+        "tie_word_embeddings": True,
+    }
+)
+_LLAMA_DEFAULTS: Mapping[str, Any] = MappingProxyType({"hidden_act": "silu", "rope_theta": 10_000.0})
+_QWEN3_DEFAULTS: Mapping[str, Any] = MappingProxyType({"hidden_act": "silu", "rope_theta": 10_000.0, "head_dim": 128})
+_REFUSED = (
+    "attention_bias",
+    "mlp_bias",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "use_sliding_window",
+    "use_bidirectional_attention",
+    "num_experts",
+    "num_local_experts",
+)
+_COPIED = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
+_PLAIN_MODEL_HINT = "get a model of a plain dense architecture"
+_DTYPES = {"bfloat16": "bfloat16", "torch.bfloat16": "bfloat16", "float16": "float16", "torch.float16": "float16"}
+
+
+def config_from_hf(data: Mapping[str, Any], vocab_size: int, has_head: bool, where: str) -> ModelConfig:
+    """The config that a config.json describes; messages start with `where`.
+
+    Args:
+        vocab_size: rows of the embedding table.
+        has_head: whether the weights have an output matrix of their own, which then counts.
+
+    Raises:
+        InvalidFileError: a field is missing, of a wrong type, or out of range.
+        UnsupportedModelError: an architecture, or a feature of one, that is not supported.
+    """
+    architecture = _architecture(Fields(dict(data), where))
+    outer = dict(data)
+    if isinstance(outer.get("text_config"), dict):
+        inherited = {name: outer[name] for name in ("torch_dtype", "dtype", "tie_word_embeddings") if name in outer}
+        outer = inherited | outer["text_config"]
+    build, defaults = _BY_ARCHITECTURE[architecture]
+    fields = Fields({**defaults, **{name: value for name, value in outer.items() if value is not None}}, where)
+    for name in _REFUSED:
+        if fields.data.get(name):
+            raise UnsupportedModelError(
+                f"{where}: {name} is {str(fields.data[name])[:40]}, which is not supported", hint=_PLAIN_MODEL_HINT
+            )
+    if fields.data.get("partial_rotary_factor", 1) != 1:
+        raise UnsupportedModelError(f"{where}: a partial rotary embedding is not supported", hint=_PLAIN_MODEL_HINT)
+    values = _common_fields(fields) | {"architecture": architecture, "vocab_size": vocab_size}
+    values["tie_word_embeddings"] = fields.data.get("tie_word_embeddings", False) is True and not has_head
+    values |= build(fields)
+    values.setdefault("query_scale", values["head_dim"] ** -0.5)
+    return checked_config(values, where)
+
+
+def _architecture(fields: Fields) -> str:
+    names = fields.data.get("architectures")
+    name = names[0] if isinstance(names, list) and len(names) == 1 else names
+    if not isinstance(name, str) or name not in _ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"{fields.where}: architecture {str(name)[:60]!r} is not supported",
+            hint=f"supported architectures: {', '.join(_ARCHITECTURES)}",
+        )
+    return _ARCHITECTURES[name]
+
+
+def _common_fields(fields: Fields) -> dict[str, Any]:
+    values: dict[str, Any] = {name: fields.integer(name, 1) for name in _COPIED}
+    heads, hidden_size = values["num_attention_heads"], values["hidden_size"]
+    values["num_key_value_heads"] = fields.optional_integer("num_key_value_heads", 1) or heads
+    values["head_dim"] = fields.optional_integer("head_dim", 1) or hidden_size // heads
+    if not values["head_dim"]:
+        fields.fail(f"{heads} heads share a hidden size of {hidden_size}")
+    name = "hidden_activation" if "hidden_activation" in fields.data else "hidden_act"
+    activation = fields.text(name, 40)
+    if activation not in _ACTIVATIONS:
+        raise UnsupportedModelError(f"{fields.where}: activation {activation!r} is not supported")
+    return values | {
+        "rms_norm_eps": fields.number("rms_norm_eps") if "rms_norm_eps" in fields.data else 1e-6,
+        "rope": _rope(fields, "full_attention", "rope_theta"),
+        "local_rope": None,
+        "sliding_window": 0,
+        "layer_is_sliding": [],
+        "embedding_scale": 1.0,
+        "hidden_activation": _ACTIVATIONS[activation],
+    }
+
+
+def _rope(fields: Fields, layer_type: str, theta_name: str) -> dict[str, float]:
+    """Base and linear factor of one type of layer, from `rope_parameters` (new) or `rope_scaling` and a base (old)."""
+    theta = fields.number(theta_name)
+    scaling = fields.data.get("rope_parameters", fields.data.get("rope_scaling") or {})
+    is_old = "rope_parameters" not in fields.data
+    if isinstance(scaling, dict) and isinstance(scaling.get(layer_type), dict):
+        scaling = scaling[layer_type]
+    elif is_old and layer_type == "sliding_attention":
+        scaling = {}
+    rope = Fields(scaling, f"{fields.where}: rotary parameters")
+    kind = rope.data.get("rope_type", rope.data.get("type", "default"))
+    if kind not in ("default", "linear"):
+        raise UnsupportedModelError(
+            f"{fields.where}: rope scaling {str(kind)[:40]!r} is not supported, only 'linear' is",
+            hint="get this model without scaling of its context",
+        )
+    if "rope_theta" in rope.data:
+        theta = rope.number("rope_theta")
+    return {"theta": theta, "factor": rope.number("factor") if kind == "linear" else 1.0}
+
+
+def _gemma3_fields(fields: Fields) -> dict[str, Any]:
+    scalar = fields.number("query_pre_attn_scalar")
+    if scalar <= 0:
+        fields.fail(f"'query_pre_attn_scalar' is {scalar}, expected a positive number")
+    return {
+        "query_scale": scalar**-0.5,
+        "local_rope": _rope(fields, "sliding_attention", "rope_local_base_freq"),
+        "sliding_window": fields.integer("sliding_window"),
+        "layer_is_sliding": _layer_pattern(fields),
+        "embedding_scale": _embedding_scale(fields),
+    }
+
+
+def _layer_pattern(fields: Fields) -> list[bool]:
+    layers = fields.integer("num_hidden_layers", 1, 1 << 16)
+    if "layer_types" in fields.data:
+        kinds = fields.items("layer_types")
+        if any(kind not in ("sliding_attention", "full_attention") for kind in kinds):
+            raise UnsupportedModelError(f"{fields.where}: 'layer_types' has a type that is not supported")
+        return [kind == "sliding_attention" for kind in kinds]
+    name = "sliding_window_pattern" if "sliding_window_pattern" in fields.data else "_sliding_window_pattern"
+    period = fields.integer(name, 1) if name in fields.data else 6
+    return [(layer + 1) % period != 0 for layer in range(layers)]
+
+
+def _embedding_scale(fields: Fields) -> float:
+    """sqrt(hidden_size), rounded to the type that the checkpoint runs in."""
+    scale = np.sqrt(np.float32(fields.integer("hidden_size", 1)))
+    dtype = _DTYPES.get(str(fields.data.get("dtype", fields.data.get("torch_dtype"))))
+    if dtype == "float16":
+        return float(np.float16(scale))
+    if dtype == "bfloat16":
+        bits = np.float32(scale).view(np.uint32)
+        rounded = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+        return float(rounded.view(np.float32))
+    return float(scale)
+
+
+def _llama_fields(fields: Fields) -> dict[str, Any]:
+    window = fields.optional_integer("sliding_window")
+    if window is not None and window < fields.integer("max_position_embeddings"):
+        raise UnsupportedModelError(
+            f"{fields.where}: a sliding window ({window}) is not supported for this architecture"
+        )
+    return {}
+
+
+def _qwen3_fields(fields: Fields) -> dict[str, Any]:
+    if "layer_types" in fields.data and any(kind != "full_attention" for kind in fields.items("layer_types")):
+        raise UnsupportedModelError(f"{fields.where}: sliding layers are not supported for this architecture")
+    return {}
+
+
+_BY_ARCHITECTURE: Mapping[str, tuple[Callable[[Fields], dict[str, Any]], Mapping[str, Any]]] = MappingProxyType(
+    {
+        "gemma3": (_gemma3_fields, _GEMMA3_DEFAULTS),
+        "llama": (_llama_fields, _LLAMA_DEFAULTS),
+        "qwen3": (_qwen3_fields, _QWEN3_DEFAULTS),
+    }
+)

@@ -1,0 +1,57 @@
+"""The least work of one kernel call: bytes that must move between memory and device, and arithmetic operations.
+
+Bytes count each weight, activation and cached key or value once, whatever a kernel really does. Operations are those
+of matrix products and attention, two for a multiplication with its addition; the rest is small beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastgo import _fastmetal
+from fastgo.assets import quant
+from fastgo.graph.dag import ELEMENT_BYTES, KernelCall, Node, Storage, Tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes and operations of one call."""
+
+    nbytes: int
+    operations: int
+
+
+def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
+    """The cost of `call`, one of the calls of `node`, in a pass over the tokens at `positions`."""
+    tensors = {name: tensor for name, tensor in call.buffers.items() if tensor is not None}
+    activations = {id(t): t for t in tensors.values() if t.root.storage is Storage.ARENA}.values()
+    weights = [t for t in tensors.values() if t.root.storage is Storage.WEIGHT]
+    rows = max((t.shape[0] for t in activations), default=1)
+    nbytes = sum(t.nbytes for t in activations)
+    if node.op.name == "embed":
+        return Cost(nbytes + sum(_weight_nbytes(t, rows) for t in weights), 0)
+    nbytes += sum(_weight_nbytes(t) for t in weights)
+    operations = sum(2 * rows * t.size for t in weights if len(t.shape) == 2)
+    cached = [(name, tensor) for name, tensor in tensors.items() if len(tensor.shape) == 3]
+    writes = {a["name"]: a["writes"] for a in _fastmetal.kernel(call.kernel)["arguments"]}
+    for name, cache in cached:
+        kv_heads, _, head_dim = cache.shape
+        span = rows if writes[name] else len(_visible_span(positions, node.window))
+        nbytes += kv_heads * span * head_dim * ELEMENT_BYTES[cache.dtype]
+    if node.op.name == "attention":
+        seen = sum(len(_visible_span(range(p, p + 1), node.window)) for p in positions)
+        operations += 4 * node.inputs["q"].shape[1] * seen
+    return Cost(nbytes, operations)
+
+
+def _visible_span(positions: range, window: int) -> range:
+    """The positions that queries at `positions` see together; window 0 means all earlier ones."""
+    first = max(0, positions[0] - window + 1) if window else 0
+    return range(first, positions[-1] + 1)
+
+
+def _weight_nbytes(weight: Tensor, rows: int | None = None) -> int:
+    """The bytes of all rows of a weight without padding, or of `rows` of them."""
+    all_rows, columns = weight.shape if len(weight.shape) == 2 else (1, weight.size)
+    planes = quant.layout(weight.dtype, all_rows if rows is None else rows, columns)
+    return sum(plane.nbytes for plane in planes)

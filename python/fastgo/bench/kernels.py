@@ -1,0 +1,126 @@
+"""How long each kernel of a pass takes alone, beside what the machine's memory and arithmetic would allow.
+
+Equal calls of a pass (same kernel, sizes and constants; the same projection of all layers, say) are run one after the
+other in one command buffer, each waiting for the one before, so a call's time includes the fixed cost of a stage.
+Before each run a whole decode pass brings the caches to the state that they have in use. Times are device seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastgo.bench.costs import call_cost
+from fastgo.bench.recording import PassRecorder, RecordedCall
+from fastgo.bench.spread import Spread
+from fastgo.engine.devices import device_errors
+from fastgo.engine.engine import Engine
+from fastgo.engine.steps import Output
+from fastgo.graph.dag import KernelCall, Storage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine was measured to do, a second: bytes read from memory, float32 operations."""
+
+    bytes_per_s: float
+    operations_per_s: float
+
+
+class KernelBench:
+    """Times kernels of passes over `rows` tokens that begin at position `depth`."""
+
+    def __init__(self, engine: Engine, depth: int, rows: int, repeats: int, limits: Limits) -> None:
+        self._depth, self._rows, self._repeats, self._limits = depth, rows, repeats, limits
+        self._recorder = PassRecorder(engine, depth + rows)
+        self._layers = engine.config.num_hidden_layers
+        self._decode = self._recorder.build(1, Output.NEXT_TOKEN).program
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row of JSON for each distinct call, slowest first; then the mean layer, and the whole pass."""
+        with device_errors():
+            self._recorder.fill(self._depth)
+            graph = self._recorder.graph(self._rows, Output.NEXT_TOKEN)
+            lowering = self._recorder.lowering(graph)
+            whole = lowering.record("whole pass")
+            whole_spread = self._time(lambda: self._run([whole]))
+            groups = _group(self._recorder.calls(graph, lowering))
+            rows = [self._kernel_row(group, whole_spread.median) for group in groups]
+            if self._layers > 1:
+                rows_of_layer = self._layer_spread(whole)
+        rows.sort(key=lambda row: -float(row["share"]))
+        if self._layers > 1:
+            rows.append(self._row("(layer)", self._layers, rows_of_layer, whole_spread.median))
+        rows.append(self._row("(whole pass)", 1, whole_spread, whole_spread.median))
+        return rows
+
+    def _run(self, programs: Iterable[Any]) -> float:
+        return self._recorder.run(list(programs), self._depth, self._rows)
+
+    def _time(self, run: Callable[[], float]) -> Spread:
+        """The spread of `run`'s seconds, after one warm-up, each time after a decode pass."""
+        samples = []
+        for _ in range(1 + self._repeats):
+            self._recorder.run([self._decode], self._depth, 1)
+            samples.append(run())
+        return Spread.of(samples[1:])
+
+    def _kernel_row(self, group: list[RecordedCall], whole_s: float) -> dict[str, Any]:
+        programs = [recorded.program for recorded in group]
+        spread = self._time(lambda: self._run(programs)).map(lambda s: s / len(group))
+        first = group[0]
+        positions = range(self._depth, self._depth + self._rows)
+        cost = call_cost(first.node, first.call, positions)
+        least = max(
+            cost.nbytes / self._limits.bytes_per_s,
+            cost.operations / self._limits.operations_per_s if self._rows > 1 else 0.0,
+        )
+        return {
+            **self._row(first.call.kernel, len(group), spread, whole_s),
+            "shape": _shape(first.call),
+            "bytes": cost.nbytes,
+            "operations": cost.operations,
+            "bytes_per_s": cost.nbytes / spread.median,
+            "operations_per_s": cost.operations / spread.median,
+            "of_limit": least / spread.median,
+        }
+
+    def _row(self, kernel: str, calls: int, spread: Spread, whole_s: float) -> dict[str, Any]:
+        return {
+            "test": "kernel",
+            "batch": 1,
+            "depth": self._depth,
+            "rows": self._rows,
+            "kernel": kernel,
+            "calls": calls,
+            "seconds": spread.to_json(),
+            "share": calls * spread.median / whole_s,
+        }
+
+    def _layer_spread(self, whole: Any) -> Spread:
+        """The mean layer: pairs of the whole pass and of the same pass cut off after its first layer."""
+        first = self._recorder.with_layers(1).build(self._rows, Output.NEXT_TOKEN).program
+        return self._time(lambda: self._run([whole]) - self._first(first)).map(lambda s: s / (self._layers - 1))
+
+    def _first(self, program: Any) -> float:
+        self._recorder.run([self._decode], self._depth, 1)
+        return self._run([program])
+
+
+def _group(calls: list[RecordedCall]) -> list[list[RecordedCall]]:
+    groups: dict[str, list[RecordedCall]] = {}
+    for recorded in calls:
+        call = recorded.call
+        key = (call.kernel, sorted(call.arguments.items()), sorted(call.constants.items()), call.grid)
+        groups.setdefault(repr(key), []).append(recorded)
+    return list(groups.values())
+
+
+def _shape(call: KernelCall) -> str:
+    """What tells calls of one kernel apart: the shape of its matrices, else of its widest activation."""
+    tensors = [tensor for tensor in call.buffers.values() if tensor is not None]
+    matrices = [t for t in tensors if t.root.storage is Storage.WEIGHT and len(t.shape) == 2]
+    shape = (matrices or [max((t for t in tensors if t.root.storage is Storage.ARENA), key=lambda t: t.size)])[0].shape
+    window = call.arguments.get("window")
+    return "x".join(map(str, shape)) + (f" window {window}" if window else "")

@@ -1,0 +1,112 @@
+"""Tokens a second of prefill and decode, named as llama-bench names them: pp512, tg128.
+
+pp512 appends 512 tokens and leaves the logits after the last. tg128 appends one token, then 127 that the model draws
+itself, sampled on the device. Token ids are random with a fixed seed. A test at a depth begins after that many tokens.
+Times are seconds of wall time, seen from the host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgo.bench.spread import Spread, percentile
+from fastgo.engine.devices import device_errors
+from fastgo.engine.engine import Engine
+from fastgo.engine.sampling import Sampling
+from fastgo.engine.session import Session
+from fastgo.errors import UsageError
+from fastgo.models.config import ModelConfig
+
+SUPPORTED_BATCHES = (1,)
+_SEED = 20240229
+
+
+@dataclass(frozen=True)
+class SpeedTest:
+    """`tokens` of "pp" (prefill) or "tg" (decode), for `batch` sequences that hold `depth` tokens already."""
+
+    kind: str
+    tokens: int
+    depth: int
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}{self.tokens}"
+
+
+def plan(
+    prefills: Iterable[int], decodes: Iterable[int], depths: Iterable[int], batches: Iterable[int], config: ModelConfig
+) -> list[SpeedTest]:
+    """All combinations; sizes of 0 leave a kind out. Raises UsageError for what the engine or the model can't do."""
+    tests = []
+    sizes = [("pp", size) for size in prefills if size] + [("tg", size) for size in decodes if size]
+    for batch in batches:
+        if batch not in SUPPORTED_BATCHES:
+            raise UsageError(f"batch {batch} is not supported: this engine runs one sequence", hint="use --batch 1")
+        tests += [SpeedTest(kind, size, depth, batch) for depth in depths for kind, size in sizes]
+    for test in tests:
+        needed, limit = test.depth + test.tokens, config.max_position_embeddings
+        if needed > limit:
+            raise UsageError(
+                f"{test.name} at depth {test.depth} needs {needed} tokens, the model's context holds {limit}",
+                hint="use smaller sizes or depths",
+            )
+    return tests
+
+
+def run(engine: Engine, test: SpeedTest, repeats: int) -> dict[str, Any]:
+    """Measures one test after a warm-up; returns its figures in the form of a row of JSON."""
+    random = np.random.default_rng(_SEED)
+    ids = random.integers(0, engine.config.vocab_size, test.depth + test.tokens).tolist()
+    with device_errors():
+        session = Session(engine, test.depth + test.tokens)
+        if test.depth:
+            session.prefill(ids[: test.depth])
+        measure = _prefill if test.kind == "pp" else _decode
+        figures = measure(session, ids[test.depth :], repeats)
+    counters = engine.device.telemetry
+    row: dict[str, Any] = {"test": test.name, "batch": test.batch, "depth": test.depth}
+    return {**row, **figures, "memory_bytes": counters["buffer_bytes"] + counters["mapped_bytes"]}
+
+
+def _prefill(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
+    depth = len(session.tokens)
+    seconds: list[float] = []
+    first_token: list[float] = []
+    for _ in range(1 + repeats):
+        session.rewind(depth)
+        start = time.perf_counter()
+        session.logits(ids)
+        seconds.append(time.perf_counter() - start)
+        session.rewind(depth)
+        start = time.perf_counter()
+        list(session.generate(ids, Sampling(), 1))
+        first_token.append(time.perf_counter() - start)
+    return {
+        "tokens_per_s": Spread.of(seconds[1:]).map(lambda s: len(ids) / s).to_json(),
+        "first_token_s": Spread.of(first_token[1:]).to_json(),
+    }
+
+
+def _decode(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
+    depth = len(session.tokens)
+    seconds: list[float] = []
+    gaps: list[float] = []
+    for repeat in range(1 + repeats):
+        session.rewind(depth)
+        times = [time.perf_counter()]
+        for _ in session.generate(ids[:1], Sampling(), len(ids)):
+            times.append(time.perf_counter())
+        if repeat > 0:
+            seconds.append(times[-1] - times[0])
+            gaps += [later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)]
+    figures: dict[str, Any] = {"tokens_per_s": Spread.of(seconds).map(lambda s: len(ids) / s).to_json()}
+    if gaps:
+        figures["between_tokens_s"] = {"p50": percentile(gaps, 50), "p99": percentile(gaps, 99)}
+    return figures

@@ -1,0 +1,82 @@
+"""Shapes on which every operation is tested and measured: plain data, edges first.
+
+Each list holds one tuple a case, in the units of the names given beside it.
+"""
+
+from __future__ import annotations
+
+# (rows, columns, outputs): whole and broken tiles of both, one row and more, odd numbers of blocks.
+MATMUL_QUANTISED = (
+    (1, 32, 1),
+    (1, 96, 13),
+    (1, 576, 64),
+    (1, 640, 33),
+    (1, 2048, 70),
+    (2, 32, 9),
+    (7, 96, 40),
+    (8, 640, 32),
+    (9, 576, 65),
+    (17, 64, 100),
+    (64, 320, 31),
+    (130, 96, 33),
+)
+# Columns of the k formats are multiples of 256.
+MATMUL_SUPER_BLOCKS = (
+    (1, 256, 1),
+    (1, 768, 33),
+    (1, 2048, 70),
+    (2, 256, 9),
+    (7, 512, 40),
+    (8, 768, 32),
+    (9, 256, 65),
+    (17, 512, 100),
+    (64, 256, 31),
+    (130, 256, 33),
+)
+MATMUL_FLOAT = (
+    (1, 1, 1),
+    (1, 7, 3),
+    (1, 257, 13),
+    (1, 640, 64),
+    (2, 33, 9),
+    (7, 70, 40),
+    (8, 64, 32),
+    (9, 31, 65),
+    (17, 130, 100),
+    (64, 96, 31),
+    (130, 42, 33),
+)
+
+# (rows, columns)
+NORM = ((1, 1), (1, 24), (1, 640), (2, 129), (3, 576), (7, 31), (9, 1024), (64, 96), (2, 5376))
+GLU = ((1, 1), (1, 2048), (3, 85), (8, 256), (17, 60))
+
+# (rows, heads, kv_heads, head_dim, capacity, first position, window)
+ATTENTION = (
+    (1, 1, 1, 16, 4, 0, 0),
+    (1, 4, 1, 256, 64, 63, 0),
+    (1, 4, 1, 256, 600, 577, 512),
+    (1, 9, 3, 64, 130, 128, 0),
+    (1, 8, 1, 128, 40, 33, 8),
+    (1, 5, 1, 32, 17, 16, 0),
+    (3, 6, 2, 12, 20, 5, 0),
+    (7, 4, 4, 20, 16, 9, 3),
+    (9, 4, 2, 96, 33, 0, 5),
+    (17, 3, 3, 40, 64, 30, 0),
+    (64, 4, 2, 16, 80, 8, 8),
+    (70, 8, 2, 80, 70, 0, 1),
+)
+
+# (rows, heads, kv_heads, head_dim, capacity, first position)
+ROPE_CACHE = (
+    (1, 1, 1, 2, 1, 0),
+    (1, 4, 1, 256, 16, 15),
+    (2, 9, 3, 64, 40, 20),
+    (7, 6, 2, 12, 12, 3),
+    (9, 4, 4, 20, 32, 0),
+    (64, 4, 2, 128, 80, 11),
+    (3, 8, 1, 80, 4000, 3900),
+)
+
+# vocab_size: within one span of the sampling kernel, at its edges, and over several.
+VOCABULARIES = (1, 31, 300, 4095, 4096, 4097, 49152, 262144)

@@ -1,0 +1,62 @@
+"""The one table of how far results may be from their references, for tests and for checks of a device.
+
+Kernels: the difference from float64 with the same weights, over the larger of the element and the root mean square of
+its row of outputs; for products, over what their terms would sum to with random signs. Models: the difference from float32 references of other implementations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from fastgo.assets.quant import get_format
+
+# By operation and by what the kernel computes with. Attention: of scores around 100, whose rounding is that of the
+# exponent. Matmul: inputs with an outlier of 30 standard deviations, which coarsens the integers of its block.
+KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
+    {
+        ("add", "float32"): 1e-6,
+        ("add_rms_norm", "float32"): 3e-6,
+        ("attention", "float32"): 1e-5,
+        ("copy", "float32"): 0.0,
+        ("embed", "float32"): 3e-7,
+        ("glu", "float32"): 2e-6,
+        ("matmul", "float32"): 5e-6,
+        ("matmul", "int16 activations"): 5e-4,
+        ("matmul", "bfloat16"): 2e-2,
+        ("matmul_glu", "float32"): 5e-6,
+        ("matmul_glu", "int16 activations"): 5e-4,
+        ("matmul_glu", "bfloat16"): 2e-2,
+        ("rms_norm", "float32"): 3e-6,
+        ("rope_cache", "float32"): 2e-6,
+        ("rope_cache", "float16"): 6e-4,
+        ("sandwich_norm", "float32"): 3e-6,
+    }
+)
+
+
+@dataclass(frozen=True)
+class ModelTolerance:
+    """`kl`: nats from the reference's next-token distribution; `max_abs`: logits.
+
+    Greedy tokens must be the reference's up to the first step whose best logit leads by less than `greedy_margin`.
+    """
+
+    kl: float
+    max_abs: float
+    greedy_margin: float
+
+
+FLOAT_MODEL = ModelTolerance(kl=1e-5, max_abs=0.02, greedy_margin=0.05)
+BFLOAT16_MODEL = ModelTolerance(kl=1e-3, max_abs=0.4, greedy_margin=0.5)  # prefill; decode keeps the float row
+TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
+
+
+def matmul_precision(instruction_set: str, format: str, rows: int, columns: int) -> str:
+    """What native matmul kernels of that set compute with: a key of KERNELS. Other devices use float32."""
+    if instruction_set == "avx512_bf16" and rows > 1 and format not in ("f32", "f16"):
+        return "bfloat16"
+    if instruction_set.startswith("avx512") and rows == 1 and get_format(format).is_quantised and columns % 64 == 0:
+        return "int16 activations"
+    return "float32"

@@ -1,0 +1,202 @@
+"""Runs one operation on the device: a graph of one node, lowered and recorded as the engine does it.
+
+Outputs are filled with NaN before the run, so that an element that no thread writes shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastgo import _fastmetal
+from fastgo.assets import quant
+from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.graph.lower import Lowering, Memory
+from fastgo.ops.add import add
+from fastgo.ops.add_rms_norm import ADD_RMS_NORM
+from fastgo.ops.attention import attention
+from fastgo.ops.copy import copy
+from fastgo.ops.embed import embed
+from fastgo.ops.glu import glu
+from fastgo.ops.matmul import matmul
+from fastgo.ops.matmul_glu import MATMUL_GLU
+from fastgo.ops.rms_norm import rms_norm
+from fastgo.ops.rope_cache import rope_cache
+from fastgo.ops.sample import sample
+from fastgo.ops.sandwich_norm import SANDWICH_NORM
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Tensor]
+Attributes = Mapping[str, Any]
+
+_DTYPES = {"float32": "f32", "float16": "f16", "int32": "i32", "uint32": "u32"}
+_NUMPY_DTYPES = {name: np.dtype(numpy_name) for numpy_name, name in _DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A matrix in a format of assets/quant.py, as its planar bytes."""
+
+    format: str
+    shape: tuple[int, int]
+    planar: npt.NDArray[np.uint8]
+
+    def dense(self) -> npt.NDArray[np.float64]:
+        return quant.dequantize(self.format, self.planar, *self.shape).astype(np.float64)
+
+
+def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    outputs = {"x": graph.alias(t["x"]), "y": graph.output("y", t["x"].shape)}
+    graph.add_node(op, dict(t), outputs, **attributes)
+    return outputs
+
+
+def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    outputs = {"y": graph.output("y", (t["x"].shape[0], t["gate"].shape[0]))}
+    graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
+    return outputs
+
+
+def _rope_cache(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    q_out, k_cache, v_cache = rope_cache(**t, **attributes)
+    return {"q_out": q_out, "k_cache": k_cache, "v_cache": v_cache}
+
+
+def _sample(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    sample(t["logits"], t["parameters"], t["positions"], t["token"], t["next_position"], t["history"])
+    return {name: t[name] for name in ("token", "next_position", "history")}
+
+
+_BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]]] = {
+    "add": lambda _, t, a: {"y": add(**t)},
+    "add_rms_norm": lambda graph, t, a: _in_place_norm(ADD_RMS_NORM, graph, t, a),
+    "attention": lambda _, t, a: {"y": attention(**t, **a)},
+    "copy": lambda _, t, a: {"y": copy(**t)},
+    "embed": lambda _, t, a: {"y": embed(**t, **a)},
+    "glu": lambda _, t, a: {"y": glu(**t, **a)},
+    "matmul": lambda _, t, a: {"y": matmul(**t)},
+    "matmul_glu": _matmul_glu,
+    "rms_norm": lambda _, t, a: {"y": rms_norm(**t, **a)},
+    "rope_cache": _rope_cache,
+    "sample": _sample,
+    "sandwich_norm": lambda graph, t, a: _in_place_norm(SANDWICH_NORM, graph, t, a),
+}
+
+
+class Bench:
+    """A graph whose inputs are given as arrays. `tensors` may be viewed before they are used by an operation."""
+
+    def __init__(self, inputs: Mapping[str, Array | Weight]) -> None:
+        self.device = _fastmetal.Device(0)
+        self.graph = Graph()
+        self.tensors: dict[str, Tensor] = {}
+        self._memory: dict[Tensor, Memory] = {}
+        self._outputs: dict[str, tuple[Memory, Tensor]] = {}
+        for name, value in inputs.items():
+            self._add(name, value)
+
+    def _add(self, name: str, value: Array | Weight) -> None:
+        if isinstance(value, Weight):
+            tensor = self.graph.tensor(name, value.shape, value.format, Storage.WEIGHT)
+            content = value.planar
+        else:
+            tensor = self.graph.tensor(name, value.shape, _DTYPES[value.dtype.name], Storage.STATE)
+            content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        buffer = self.device.buffer(content.size, name)
+        np.frombuffer(buffer, np.uint8, content.size)[:] = content
+        self.tensors[name] = tensor
+        self._memory[tensor] = Memory(buffer, 0, content.size)
+
+    def write(self, name: str, value: Array) -> None:
+        """New content of an input."""
+        memory = self._memory[self.tensors[name]]
+        np.frombuffer(memory.buffer, value.dtype, value.size)[:] = value.reshape(-1)
+
+    def prepare(self, outputs: Mapping[str, Tensor], *, indirect: bool = True) -> None:
+        """Records the graph; `run` may then be called many times."""
+        self.graph.results.extend(t for t in outputs.values() if t.root.storage is Storage.ARENA)
+        lowering = Lowering(self.device, self.graph, self._memory.__getitem__)
+        self.program = lowering.record("test", indirect=indirect)
+        self._outputs = {name: (lowering.memory(tensor), tensor) for name, tensor in outputs.items()}
+        self._fill_arena_with_nan(lowering)
+
+    def run(self) -> dict[str, Array]:
+        """Runs the graph once; the outputs' values by name."""
+        self.device.submit([self.program]).wait()
+        return {name: self._read(memory, tensor) for name, (memory, tensor) in self._outputs.items()}
+
+    def _fill_arena_with_nan(self, lowering: Lowering) -> None:
+        for node in self.graph.nodes:
+            for tensor in node.outputs.values():
+                if tensor.root.storage is Storage.ARENA:
+                    memory = lowering.memory(tensor)
+                    self.device.fill(memory.buffer, memory.offset, memory.nbytes, 0xFF).wait()
+
+    def _read(self, memory: Memory, tensor: Tensor) -> Array:
+        staging = self.device.buffer(memory.nbytes, "read back")
+        self.device.copy(memory.buffer, memory.offset, staging, 0, memory.nbytes).wait()
+        dtype = _NUMPY_DTYPES[tensor.dtype]
+        return np.frombuffer(staging, dtype, tensor.root.size).reshape(tensor.root.shape).copy()
+
+
+def run(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> dict[str, Array]:
+    """The outputs of one operation, by the kernel's names; an array that is updated in place is an input too."""
+    return prepared(op, inputs, attributes).run()
+
+
+def prepared(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> Bench:
+    """A bench with one operation, ready to run."""
+    bench = Bench(inputs)
+    bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
+    return bench
+
+
+@cache
+def random_weight(format: str, rows: int, columns: int, seed: int = 0) -> Weight:
+    """Any integers, scales of either sign and some of them zero, about as large as a model's."""
+    rng = np.random.default_rng([seed, rows, columns, *format.encode()])
+    planar = np.zeros(quant.total_nbytes(format, rows, columns), np.uint8)
+    for role, plane in quant.plane_views(format, planar, rows, columns).items():
+        if format == "bf16":
+            plane[...] = rng.normal(0.0, 0.1, plane.shape).astype(np.float32).view(np.uint32) >> 16
+        elif role == "low" and plane.dtype.kind == "f":
+            plane[...] = rng.normal(0.0, 0.1, plane.shape)
+        elif plane.dtype == np.float16:
+            plane[...] = rng.uniform(-0.02, 0.02, plane.shape) * (rng.random(plane.shape) > 0.1)
+        elif plane.dtype == np.uint8 and role != "low":
+            plane[...] = rng.integers(0, 64, plane.shape)
+        else:
+            bounds = np.iinfo(plane.dtype)
+            plane[...] = rng.integers(bounds.min, bounds.max, plane.shape, endpoint=True)
+    return Weight(format, (rows, columns), planar)
+
+
+def random_rows(seed: int, *shape: int) -> npt.NDArray[np.float32]:
+    """Activations: normal, one element of the first row large, a stretch of the last row zero."""
+    rng = np.random.default_rng([seed, *shape])
+    values = rng.normal(0.0, 1.0, shape).astype(np.float32)
+    flat = values.reshape(-1, shape[-1])
+    flat[0, shape[-1] // 3] = 30.0
+    flat[-1, shape[-1] // 2 : shape[-1] // 2 + 32] = 0.0
+    return values
+
+
+def error(got: Array, want: Array, scale: Array | None = None) -> float:
+    """The largest difference over the larger of the element and its row's root mean square; inf for what isn't finite.
+
+    `scale`: values whose size stands for `want`'s, where those may cancel.
+    """
+    if got.shape != want.shape or not np.isfinite(got).all():
+        return float("inf")
+    size = np.abs(want if scale is None else scale)
+    row = np.sqrt(np.mean(np.square(size), axis=-1, keepdims=True))
+    return float(np.max(np.abs(got.astype(np.float64) - want) / np.maximum(np.maximum(size, row), 1e-30)))
+
+
+def product_scale(x: Array, weight: Array) -> Array:
+    """How large x weightᵀ would be if its products had random signs: what their rounding is to be measured by."""
+    return np.asarray(np.sqrt(np.square(x) @ np.square(weight).T))

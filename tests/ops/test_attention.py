@@ -1,0 +1,112 @@
+"""attention and rope_cache with every head shape, window and cache type, by every way to run them, against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fastgo import tolerances
+from fastgo.ops import attention, cases, rope_cache
+from harness import Array, error, random_rows, run
+from variants import Variant
+
+CACHE_DTYPES = [np.float32, np.float16]
+
+
+def random_cache(seed: int, used: int, kv_heads: int, capacity: int, head_dim: int, dtype: type) -> Array:
+    """What lies beyond the `used` positions must not be read: NaN."""
+    cache = random_rows(seed, kv_heads, capacity, head_dim).astype(dtype)
+    cache[:, used:] = np.nan
+    return cache
+
+
+def positions_from(first: int, rows: int) -> Array:
+    return np.arange(first, first + rows, dtype=np.int32)
+
+
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
+def test_attention(variant: Variant, dtype: type) -> None:
+    for case in cases.ATTENTION:
+        rows, heads, kv_heads, head_dim, capacity, first, window = case
+        used = first + rows
+        inputs = {
+            "q": random_rows(14, rows, heads * head_dim),
+            "k_cache": random_cache(15, used, kv_heads, capacity, head_dim, dtype),
+            "v_cache": random_cache(16, used, kv_heads, capacity, head_dim, dtype),
+            "positions": positions_from(first, rows),
+        }
+        attributes = {"scale": head_dim**-0.5, "window": window}
+        got = variant.call(run, "attention", inputs, attributes)["y"]
+        caches = [inputs[name][:, :used].astype(np.float64) for name in ("k_cache", "v_cache")]
+        q = inputs["q"].astype(np.float64)
+        want = attention.reference(q, *caches, inputs["positions"], **attributes)
+        worst = error(got, want)
+        print(f"worst attention {variant.name} {np.dtype(dtype).name} {case} {worst:.2g}")
+        assert worst <= tolerances.KERNELS["attention", "float32"], case
+
+
+def test_attention_of_positions_in_any_order(variant: Variant) -> None:
+    """Each row goes by its own position."""
+    positions = np.array([5, 0, 9, 2, 9], np.int32)
+    inputs = {
+        "q": random_rows(17, 5, 4 * 32),
+        "k_cache": random_rows(18, 2, 10, 32),
+        "v_cache": random_rows(19, 2, 10, 32),
+        "positions": positions,
+    }
+    got = variant.call(run, "attention", inputs, {"scale": 0.2, "window": 4})["y"]
+    q, keys, values = (inputs[name].astype(np.float64) for name in ("q", "k_cache", "v_cache"))
+    want = attention.reference(q, keys, values, positions, scale=0.2, window=4)
+    assert error(got, want) <= tolerances.KERNELS["attention", "float32"]
+
+
+def test_attention_with_extreme_scores(variant: Variant) -> None:
+    """Scores of thousands neither overflow nor lose the best position."""
+    keys = np.zeros((1, 6, 16), np.float32)
+    keys[0, :, 0] = [-3000.0, 2000.0, 3000.0, -100.0, 2999.0, 1e-3]
+    values = random_rows(20, 1, 6, 16)
+    q = np.zeros((1, 16), np.float32)
+    q[0, 0] = 4.0
+    inputs = {"q": q, "k_cache": keys, "v_cache": values, "positions": np.array([5], np.int32)}
+    got = variant.call(run, "attention", inputs, {"scale": 1.0, "window": 0})["y"]
+    np.testing.assert_allclose(
+        got[0], values[0, 2] + (values[0, 4] - values[0, 2]) * np.exp(-4.0) / (1 + np.exp(-4.0)), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("has_head_norm", [False, True])
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
+def test_rope_cache(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+    for case in cases.ROPE_CACHE:
+        rows, heads, kv_heads, head_dim, capacity, first = case
+        rng = np.random.default_rng(case)
+        cache = {name: rng.normal(0.0, 1.0, (kv_heads, capacity, head_dim)).astype(dtype) for name in ("k", "v")}
+        inputs = {
+            "q": random_rows(21, rows, heads * head_dim),
+            "k": random_rows(22, rows, kv_heads * head_dim),
+            "v": random_rows(23, rows, kv_heads * head_dim),
+            "frequencies": (10_000.0 ** -(np.arange(0, head_dim, 2) / head_dim)).astype(np.float32),
+            "positions": positions_from(first, rows),
+            "k_cache": cache["k"],
+            "v_cache": cache["v"],
+        }
+        if has_head_norm:
+            inputs |= {name: rng.uniform(0.5, 1.5, head_dim).astype(np.float32) for name in ("q_weight", "k_weight")}
+        got = variant.call(run, "rope_cache", inputs, {"eps": 1e-6})
+        doubles = {name: x if name == "positions" else x.astype(np.float64) for name, x in inputs.items()}
+        want = rope_cache.reference(**doubles, eps=1e-6)
+        check_rope_cache(variant, case, got, want, np.dtype(dtype).name)
+        for name in ("k_cache", "v_cache"):
+            np.testing.assert_array_equal(got[name][:, :first], inputs[name][:, :first])
+            np.testing.assert_array_equal(got[name][:, first + rows :], inputs[name][:, first + rows :])
+
+
+def check_rope_cache(
+    variant: Variant, case: tuple[int, ...], got: dict[str, Array], want: tuple[Array, ...], dtype: str
+) -> None:
+    last_position = case[0] + case[-1]
+    rounding_of_angles = last_position * 2.0**-22  # radians: float32 angles, an element a few times the mean
+    for name, values in zip(("q_out", "k_cache", "v_cache"), want, strict=True):
+        precision = "float32" if name == "q_out" else dtype
+        worst = error(got[name], values)
+        print(f"worst rope_cache {variant.name} {precision} {case} {name} {worst:.2g}")
+        assert worst <= tolerances.KERNELS["rope_cache", precision] + rounding_of_angles, (case, name)

@@ -1,0 +1,83 @@
+"""matmul and matmul_glu in every weight format, by every way to run them, against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fastgo import tolerances
+from fastgo.assets.quant import FORMATS
+from fastgo.ops import cases, matmul, matmul_glu
+from harness import Array, Weight, error, product_scale, random_rows, random_weight, run
+from variants import Variant
+
+GGUF_FORMATS = [f.name for f in FORMATS.values() if f.gguf_type_id is not None]
+
+
+def shapes(format: str) -> tuple[tuple[int, int, int], ...]:
+    return {1: cases.MATMUL_FLOAT, 32: cases.MATMUL_QUANTISED, 256: cases.MATMUL_SUPER_BLOCKS}[
+        FORMATS[format].block_size
+    ]
+
+
+def tolerance(op: str, variant: Variant, format: str, rows: int, columns: int) -> float:
+    precision = tolerances.matmul_precision(variant.name, format, rows, columns)
+    return tolerances.KERNELS[op, precision]
+
+
+def matmul_error(got: Array, x: Array, weight: Weight) -> float:
+    doubles = x.astype(np.float64), weight.dense()
+    return error(got, matmul.reference(*doubles), product_scale(*doubles))
+
+
+def glu_error(got: Array, x: Array, gate: Weight, up: Weight, activation: str) -> float:
+    """By what the rounding of each product comes to: a gate near zero forgets how large its inputs were."""
+    inputs, gate_weight, up_weight = x.astype(np.float64), gate.dense(), up.dense()
+    want = matmul_glu.reference(inputs, gate_weight, up_weight, activation=activation)
+    gates, ups = inputs @ gate_weight.T, inputs @ up_weight.T
+    scale = np.abs(ups) * product_scale(inputs, gate_weight) + np.abs(gates) * product_scale(inputs, up_weight)
+    return error(got, want, scale)
+
+
+def test_all_gguf_formats_are_covered() -> None:
+    assert len(GGUF_FORMATS) == 11
+
+
+@pytest.mark.parametrize("format", GGUF_FORMATS)
+def test_matmul(variant: Variant, format: str) -> None:
+    for rows, columns, outputs in shapes(format):
+        x, weight = random_rows(1, rows, columns), random_weight(format, outputs, columns)
+        got = variant.call(run, "matmul", {"x": x, "weight": weight}, {})["y"]
+        worst = matmul_error(got, x, weight)
+        print(f"worst matmul {variant.name} {format} {rows} {columns} {outputs} {worst:.2g}")
+        assert worst <= tolerance("matmul", variant, format, rows, columns), (rows, columns, outputs)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
+@pytest.mark.parametrize("format", GGUF_FORMATS)
+def test_matmul_glu(variant: Variant, format: str, activation: str) -> None:
+    for rows, columns, outputs in shapes(format):
+        x = random_rows(2, rows, columns)
+        gate, up = random_weight(format, outputs, columns, 1), random_weight(format, outputs, columns, 2)
+        attributes = {"activation": activation}
+        got = variant.call(run, "matmul_glu", {"gate": gate, "up": up, "x": x}, attributes)["y"]
+        worst = glu_error(got, x, gate, up, activation)
+        print(f"worst matmul_glu {variant.name} {format} {rows} {columns} {outputs} {worst:.2g}")
+        assert worst <= tolerance("matmul_glu", variant, format, rows, columns), (rows, columns, outputs)
+
+
+def test_huge_and_tiny_activations(variant: Variant) -> None:
+    """Gemma's residual stream leaves float16's range; a block far below the others keeps its own scale."""
+    weight = random_weight("q4_k", 40, 512)
+    for rows in (1, 9):
+        x = random_rows(3, rows, 512)
+        x[:, :64] *= 1e6
+        x[:, 64:256] *= 1e-9
+        got = variant.call(run, "matmul", {"x": x, "weight": weight}, {})["y"]
+        worst = matmul_error(got, x, weight)
+        assert worst <= tolerance("matmul", variant, "q4_k", rows, 512)
+
+
+def test_inputs_of_zero_give_zero(variant: Variant) -> None:
+    for rows in (1, 3):
+        inputs = {"x": np.zeros((rows, 96), np.float32), "weight": random_weight("q5_1", 7, 96)}
+        assert not variant.call(run, "matmul", inputs, {})["y"].any()

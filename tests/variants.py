@@ -1,0 +1,94 @@
+"""The ways in which this machine can run the kernels, each in a process of its own: a process reads its switches once.
+
+A variant is an instruction set of the CPU's native kernels, "msl" for the shaders themselves on the CPU, or "device"
+for whatever the first device is where that is not the CPU.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from fastgo import _fastmetal
+from fastgo.engine.devices import device_kind
+
+Result = TypeVar("Result")
+
+# What /proc/cpuinfo must list for the driver to use that instruction set.
+_X86_FLAGS: Mapping[str, frozenset[str]] = {
+    "avx512_bf16": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}),
+    "avx512": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}),
+    "avx2": frozenset({"avx2", "fma", "f16c"}),
+    "x86-64-v2": frozenset(),
+}
+
+
+def names() -> list[str]:
+    """The variants of this machine, fastest first."""
+    if device_kind(_fastmetal.devices()[0]) != "cpu":
+        return ["device"]
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ["neon", "msl"]
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    flags = frozenset(next(line for line in text.splitlines() if line.startswith("flags")).split())
+    return [*(name for name, needed in _X86_FLAGS.items() if needed <= flags), "msl"]
+
+
+class Variant:
+    """Runs functions of importable modules in the variant's process. One call at a time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._pool: ProcessPoolExecutor | None = None
+
+    @property
+    def is_native(self) -> bool:
+        """Kernels written for the processor, not the shaders."""
+        return self.name not in ("msl", "device")
+
+    def call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """The function's result; its exceptions too. A process that died is reported and replaced at the next call."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"), _enter, (self._switches(),))
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            self._pool = None
+            raise
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _switches(self) -> dict[str, str]:
+        if self.name == "device":
+            return {}
+        if self.name == "msl":
+            return {"FASTGO_CPU_KERNELS": "msl"}
+        return {"FASTGO_CPU_KERNELS": "native", "FASTGO_CPU_ISA": self.name}
+
+
+def _enter(switches: Mapping[str, str]) -> None:
+    """Sets the switches before the device is opened, and makes sure that the device accepts them."""
+    os.environ.pop("FASTGO_CPU_ISA", None)
+    os.environ.update(switches)
+    with tempfile.TemporaryFile() as messages:
+        stderr = os.dup(2)
+        os.dup2(messages.fileno(), 2)
+        try:
+            _fastmetal.Device(0).pipeline("rms_norm")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        messages.seek(0)
+        said = messages.read().decode()
+    if said:
+        raise RuntimeError(f"the device does not accept {switches}: {said}")
