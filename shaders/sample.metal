@@ -4,25 +4,12 @@
 // takes the arg-max, which draws exactly from the softmax (Gumbel 1954; Maddison et al. 2014). The noise is Philox at
 // (seed, position, token id), so a run can be repeated on any device.
 //
-//   sample_partial: logits (vocab_size,) float32 -> one candidate a threadgroup of SPAN logits
+//   sample_partial: logits (vocab_size,) float32 -> one candidate a threadgroup of SAMPLE_SPAN logits
 //   sample: candidates -> `token`, also noted in `history` at `position`; `next_position` = position + 1
 #include "include/philox.h"
+#include "include/sample_args.h"
 
-struct SampleArgs {
-  uint vocab_size;
-  uint candidates;
-};
-
-// Written by the host before a run.
-struct SampleParameters {
-  uint seed_low;
-  uint seed_high;
-  float temperature;
-};
-
-constant constexpr uint SPAN = 4096;
 constant constexpr uint SIMDGROUPS = 4;
-constant constexpr float LOWEST = -3.0e38f;
 
 struct Candidate {
   float score;
@@ -56,9 +43,9 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
   threadgroup uint group_ids[SIMDGROUPS];
   float temperature = parameters->temperature;
   uint2 key = uint2(parameters->seed_low, parameters->seed_high);
-  Candidate mine = {LOWEST, 0xFFFFFFFFu};
-  uint end = min((group + 1) * SPAN, args.vocab_size);
-  for (uint id = group * SPAN + thread_index; id < end; id += threads) {
+  Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
+  uint end = min((group + 1) * SAMPLE_SPAN, args.vocab_size);
+  for (uint id = group * SAMPLE_SPAN + thread_index; id < end; id += threads) {
     float score = logits[id];
     if (temperature > 0.0f) {
       uint4 random = philox(key, uint4(id, uint(position[0]), 0, 0));
@@ -91,7 +78,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
                    device const uint* ids [[buffer(2)]], device const int* position [[buffer(3)]],
                    device int* token [[buffer(4)]], device int* next_position [[buffer(5)]],
                    device int* history [[buffer(6)]], uint lane [[thread_index_in_simdgroup]]) {
-  Candidate mine = {LOWEST, 0xFFFFFFFFu};
+  Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
   for (uint i = lane; i < args.candidates; i += 32) {
     if (beats(scores[i], ids[i], mine.score, mine.id)) {
       mine.score = scores[i];

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 from fastgo.assets import convert, gguf_names, safetensors
-from fastgo.assets.convert import import_gguf
+from fastgo.assets.convert import import_model
 from fastgo.assets.gguf import GgufTensor
 from fastgo.assets.gguf_config import config_from_gguf
 from fastgo.assets.manifest import FILE_NAME
@@ -52,7 +52,7 @@ def public_permute(weights: np.ndarray, heads: int) -> np.ndarray:
 def test_every_weight_arrives_unchanged(tmp_path: Path, architecture: str) -> None:
     path = tmp_path / "model.gguf"
     raws = write_model(path, architecture)
-    manifest = import_gguf(path, tmp_path / "out")
+    manifest = import_model(path, tmp_path / "out")
     folder = ModelFolder.open(tmp_path / "out")
     assert folder.manifest == manifest
     folder.verify()
@@ -73,7 +73,7 @@ def test_every_weight_arrives_unchanged(tmp_path: Path, architecture: str) -> No
 def test_biases_are_put_back_too(tmp_path: Path) -> None:
     tensors = model_tensors("llama") | {"blk.0.attn_k.bias": ("f32", (KV_HEADS * HEAD_DIM,))}
     raw = write_model(tmp_path / "m.gguf", tensors=tensors)["blk.0.attn_k.bias"].view(np.float32).reshape(-1)
-    import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+    import_model(tmp_path / "m.gguf", tmp_path / "out")
     bias = ModelFolder.open(tmp_path / "out").weights("model.layers.0.self_attn.k_proj.bias")
     np.testing.assert_array_equal(bits(public_permute(bias[:, None], KV_HEADS)[:, 0]), bits(raw))
 
@@ -82,7 +82,7 @@ def test_gemma3_config(tmp_path: Path) -> None:
     write_model(
         tmp_path / "m.gguf", "gemma3", {"gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0}
     )
-    manifest = import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+    manifest = import_model(tmp_path / "m.gguf", tmp_path / "out")
     config = manifest.config
     assert (config.vocab_size, config.hidden_size, config.head_dim) == (VOCAB, HIDDEN, HEAD_DIM)
     assert (config.rope.theta, config.rope.factor) == (1e6, 8.0)
@@ -115,7 +115,7 @@ def test_gemma3_27b_and_patterns_in_the_file() -> None:
 def test_untied_head_and_generation_defaults(tmp_path: Path) -> None:
     tensors = model_tensors("qwen3") | {"output.weight": ("q6_k", (VOCAB, HIDDEN))}
     write_model(tmp_path / "m.gguf", "qwen3", {"general.sampling.temp": 0.5}, tensors)
-    manifest = import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+    manifest = import_model(tmp_path / "m.gguf", tmp_path / "out")
     assert not manifest.config.tie_word_embeddings
     assert manifest.tensors["lm_head.weight"].shape == (VOCAB, HIDDEN)
     assert manifest.generation == {"temperature": 0.5}
@@ -123,8 +123,8 @@ def test_untied_head_and_generation_defaults(tmp_path: Path) -> None:
 
 def test_several_shards(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
-    manifest = import_gguf(tmp_path / "m.gguf", tmp_path / "out", max_shard_nbytes=200_000)
-    whole = import_gguf(tmp_path / "m.gguf", tmp_path / "whole")
+    manifest = import_model(tmp_path / "m.gguf", tmp_path / "out", max_shard_nbytes=200_000)
+    whole = import_model(tmp_path / "m.gguf", tmp_path / "whole")
     folder = ModelFolder.open(tmp_path / "out")
     assert len(manifest.shards) > 2
     for index in range(len(manifest.shards)):
@@ -137,7 +137,7 @@ def test_several_shards(tmp_path: Path) -> None:
 def test_progress_adds_up(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
     calls: list[tuple[int, int, str]] = []
-    import_gguf(tmp_path / "m.gguf", tmp_path / "out", lambda *call: calls.append(call), source_sha256="0" * 64)
+    import_model(tmp_path / "m.gguf", tmp_path / "out", lambda *call: calls.append(call), source_sha256="0" * 64)
     assert [done for done, _, _ in calls] == sorted(done for done, _, _ in calls)
     assert calls[-1][0] == calls[-1][1] > 0
     assert {what for _, _, what in calls} == {"importing m.gguf"}
@@ -177,7 +177,7 @@ def test_refused_by_name_and_nothing_left(tmp_path: Path, name: str) -> None:
     architecture, metadata, tensors, expected = (REFUSED | INVALID)[name]
     write_model(tmp_path / "m.gguf", architecture, metadata, model_tensors(architecture) | tensors)
     with pytest.raises(UnsupportedModelError if name in REFUSED else InvalidFileError) as caught:
-        import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+        import_model(tmp_path / "m.gguf", tmp_path / "out")
     assert expected in caught.value.message
     assert "\n" not in caught.value.message
     assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
@@ -187,7 +187,7 @@ def test_more_tokens_than_rows(tmp_path: Path) -> None:
     keys = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["x"] * (VOCAB + 1)}
     write_model(tmp_path / "m.gguf", metadata=keys)
     with pytest.raises(InvalidFileError, match="97 tokens, its embedding has 96 rows"):
-        import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+        import_model(tmp_path / "m.gguf", tmp_path / "out")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
@@ -202,7 +202,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(safetensors.os, "pwrite", fail_on_the_norm)
     with pytest.raises(CacheError, match="no space left") as caught:
-        import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+        import_model(tmp_path / "m.gguf", tmp_path / "out")
     assert "FASTGO_CACHE_DIR" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
 
@@ -211,13 +211,13 @@ def test_an_existing_target_is_kept(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="exists already"):
-        import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+        import_model(tmp_path / "m.gguf", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_folder_damage_is_found(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
-    import_gguf(tmp_path / "m.gguf", tmp_path / "out")
+    import_model(tmp_path / "m.gguf", tmp_path / "out")
     shard = ModelFolder.open(tmp_path / "out").shard_path(0)
     data = shard.read_bytes()
     shard.write_bytes(data[:-1])
@@ -251,7 +251,7 @@ def test_random_damage_raises_nothing_else(tmp_path: Path, monkeypatch: pytest.M
         data[int(rng.integers(24, header))] = int(rng.integers(0, 256))
         path.write_bytes(data)
         try:
-            import_gguf(path, tmp_path / f"out{index}")
+            import_model(path, tmp_path / f"out{index}")
         except FastgoError as error:
             refused += 1
             assert "\n" not in error.message

@@ -2,7 +2,6 @@
 #include "softmetal/cpu/overrides.h"
 
 #include <algorithm>
-#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <mutex>

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
-from fastgo.assets.gguf_source import open_gguf_source
 from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
 from fastgo.assets.new_folder import new_folder
+from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import Array, row_chunks
 from fastgo.assets.quantize import quantize
 from fastgo.assets.recipe import Recipe
@@ -51,7 +51,7 @@ class _Task:
         return quantize(self.plan.format, self.tensor.read_weights(rows))
 
 
-def import_gguf(
+def import_model(
     path: Path | str,
     out_dir: Path | str,
     progress: Progress | None = None,
@@ -59,8 +59,8 @@ def import_gguf(
     source_sha256: str | None = None,
     max_shard_nbytes: int = MAX_SHARD_NBYTES,
 ) -> Manifest:
-    """Make the model folder `out_dir`, which must not exist, from a GGUF file without loss. Raises as `convert`."""
-    with open_gguf_source(Path(path)) as source:
+    """Make the model folder `out_dir`, which must not exist, without loss. Raises as `open_source` and `convert`."""
+    with open_source(Path(path)) as source:
         if source_sha256:
             known = source_sha256
             source = replace(source, sha256=lambda _: known)

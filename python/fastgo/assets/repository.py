@@ -10,6 +10,7 @@ file that was only copied or touched is hashed again and finds the same import.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -19,7 +20,9 @@ from pathlib import Path
 
 from fastgo import switches
 from fastgo.assets import catalog, storage
-from fastgo.assets.convert import IMPORTER_VERSION, import_gguf
+from fastgo.assets.convert import IMPORTER_VERSION, import_model
+from fastgo.assets.hf_folder import is_hf_folder
+from fastgo.assets.hf_source import open_hf_source
 from fastgo.assets.manifest import FILE_NAME
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.new_folder import TEMPORARY_MARK, WORK_MARK
@@ -40,9 +43,9 @@ def cache_dir() -> Path:
 
 
 def open_model(name_or_path: str | Path, progress: Progress | None = None) -> ModelFolder:
-    """Resolve a catalogue name, a fastgo folder, a .gguf file, or the name of an imported model, and open it.
+    """Resolve a catalogue name, a folder, a .gguf file, or the name of an imported model, and open it.
 
-    A GGUF file is imported into the cache on first use; a damaged import is made again.
+    A GGUF file or Hugging Face folder is imported into the cache on first use; a damaged import is made again.
 
     Raises:
         ModelNotFoundError: nothing under that name; the message lists the known ones.
@@ -61,7 +64,8 @@ def open_model(name_or_path: str | Path, progress: Progress | None = None) -> Mo
             f"can't look at {text[:200]!r}: {str(error)[:100]}", hint="check the name or path"
         ) from None
     if is_folder:
-        return ModelFolder.open(path)
+        is_plain = (path / FILE_NAME).exists() or not is_hf_folder(path)
+        return ModelFolder.open(path) if is_plain else _open_hf_folder(path, progress)
     if is_there:
         return _open_gguf(path, progress)
     for model in list_models():
@@ -99,13 +103,31 @@ def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> 
 
 
 def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
+    return _open_source(
+        path, lambda: storage.fingerprint(path), lambda: storage.file_sha256(path, progress), progress
+    )
+
+
+def _open_hf_folder(path: Path, progress: Progress | None) -> ModelFolder:
+    source = open_hf_source(path)
+    return _open_source(
+        path,
+        lambda: hashlib.sha256(source.fingerprint().encode()).hexdigest(),
+        lambda: source.sha256(progress),
+        progress,
+    )
+
+
+def _open_source(
+    path: Path, fingerprint: Callable[[], str], find_sha256: Callable[[], str], progress: Progress | None
+) -> ModelFolder:
     try:
-        record = cache_dir() / "sources" / storage.fingerprint(path)
+        record = cache_dir() / "sources" / fingerprint()
         sha256 = _read_record(record)
         model = _open_import(_key(sha256)) if sha256 else None
         if model is not None:
             return model
-        sha256 = sha256 or storage.file_sha256(path, progress)
+        sha256 = sha256 or find_sha256()
     except OSError as error:
         raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
     model = _import_once(sha256, lambda _: path, progress)
@@ -128,7 +150,7 @@ def _open_import(key: str) -> ModelFolder | None:
 
 
 def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress | None) -> ModelFolder:
-    """Import unless another process has done so or does so now. `source(scratch)` gives the GGUF file's path."""
+    """Import unless another process has done so or does so now. `source(scratch)` gives the file's or folder's path."""
     key = _key(sha256)
     cache = cache_dir()
     models, locks = cache / "models", cache / "locks"
@@ -143,7 +165,7 @@ def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress
             _remove_leftovers(models, locks, key)
             scratch = tempfile.TemporaryDirectory(prefix=f".{key}{TEMPORARY_MARK}", dir=models)
         with scratch as folder:
-            import_gguf(source(Path(folder)), models / key, progress, source_sha256=sha256)
+            import_model(source(Path(folder)), models / key, progress, source_sha256=sha256)
         return ModelFolder.open(models / key)
 
 

@@ -7,25 +7,18 @@ Before each run a whole decode pass brings the caches to the state that they hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastgo import _fastmetal
 from fastgo.bench.costs import call_cost
+from fastgo.bench.machine import Limits
 from fastgo.bench.recording import PassRecorder, RecordedCall
 from fastgo.bench.spread import Spread
 from fastgo.engine.devices import device_errors
 from fastgo.engine.engine import Engine
 from fastgo.engine.steps import Output
 from fastgo.graph.dag import KernelCall, Storage
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the machine was measured to do, a second: bytes read from memory, float32 operations."""
-
-    bytes_per_s: float
-    operations_per_s: float
 
 
 class KernelBench:
@@ -47,22 +40,23 @@ class KernelBench:
             whole_spread = self._time(lambda: self._run([whole]))
             groups = _group(self._recorder.calls(graph, lowering))
             rows = [self._kernel_row(group, whole_spread.median) for group in groups]
+            rows.sort(key=lambda row: -float(row["share"]))
             if self._layers > 1:
-                rows_of_layer = self._layer_spread(whole)
-        rows.sort(key=lambda row: -float(row["share"]))
-        if self._layers > 1:
-            rows.append(self._row("(layer)", self._layers, rows_of_layer, whole_spread.median))
-        rows.append(self._row("(whole pass)", 1, whole_spread, whole_spread.median))
-        return rows
+                layer_spread = self._layer_spread(whole)
+                rows.append(self._row("(layer)", self._layers, layer_spread, whole_spread.median))
+        return [*rows, self._row("(whole pass)", 1, whole_spread, whole_spread.median)]
 
-    def _run(self, programs: Iterable[Any]) -> float:
-        return self._recorder.run(list(programs), self._depth, self._rows)
+    def _run(self, programs: Sequence[_fastmetal.Program]) -> float:
+        return self._recorder.run(programs, self._depth, self._rows)
+
+    def _run_decode(self) -> None:
+        self._recorder.run([self._decode], self._depth, 1)
 
     def _time(self, run: Callable[[], float]) -> Spread:
         """The spread of `run`'s seconds, after one warm-up, each time after a decode pass."""
         samples = []
         for _ in range(1 + self._repeats):
-            self._recorder.run([self._decode], self._depth, 1)
+            self._run_decode()
             samples.append(run())
         return Spread.of(samples[1:])
 
@@ -72,18 +66,16 @@ class KernelBench:
         first = group[0]
         positions = range(self._depth, self._depth + self._rows)
         cost = call_cost(first.node, first.call, positions)
-        least = max(
-            cost.nbytes / self._limits.bytes_per_s,
-            cost.operations / self._limits.operations_per_s if self._rows > 1 else 0.0,
-        )
+        bytes_per_s, operations_per_s = cost.nbytes / spread.median, cost.operations / spread.median
         return {
             **self._row(first.call.kernel, len(group), spread, whole_s),
             "shape": _shape(first.call),
             "bytes": cost.nbytes,
             "operations": cost.operations,
-            "bytes_per_s": cost.nbytes / spread.median,
-            "operations_per_s": cost.operations / spread.median,
-            "of_limit": least / spread.median,
+            "bytes_per_s": bytes_per_s,
+            "operations_per_s": operations_per_s,
+            "of_read_bandwidth": bytes_per_s / self._limits.bytes_per_s,
+            "of_float32_product": operations_per_s / self._limits.operations_per_s,
         }
 
     def _row(self, kernel: str, calls: int, spread: Spread, whole_s: float) -> dict[str, Any]:
@@ -98,14 +90,16 @@ class KernelBench:
             "share": calls * spread.median / whole_s,
         }
 
-    def _layer_spread(self, whole: Any) -> Spread:
-        """The mean layer: pairs of the whole pass and of the same pass cut off after its first layer."""
+    def _layer_spread(self, whole: _fastmetal.Program) -> Spread:
+        """The mean layer: the whole pass less the same pass cut off after its first layer, measured in pairs."""
         first = self._recorder.with_layers(1).build(self._rows, Output.NEXT_TOKEN).program
-        return self._time(lambda: self._run([whole]) - self._first(first)).map(lambda s: s / (self._layers - 1))
 
-    def _first(self, program: Any) -> float:
-        self._recorder.run([self._decode], self._depth, 1)
-        return self._run([program])
+        def run() -> float:
+            seconds = self._run([whole])
+            self._run_decode()
+            return seconds - self._run([first])
+
+        return self._time(run).map(lambda s: s / (self._layers - 1))
 
 
 def _group(calls: list[RecordedCall]) -> list[list[RecordedCall]]:

@@ -7,7 +7,9 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,27 @@ _X86_SETS = {
     "avx2": {"avx2", "fma", "f16c"},
     "x86-64-v2": set[str](),
 }
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine was measured to do, a second: bytes read from memory, float32 operations of NumPy's product."""
+
+    bytes_per_s: float
+    operations_per_s: float
+
+    @classmethod
+    def measure(cls) -> Limits:
+        """Takes about a second."""
+        return cls(read_bandwidth(cpu_threads()), float32_operations())
+
+    def to_json(self) -> dict[str, Any]:
+        """In the form of a row."""
+        return {
+            "test": "limits",
+            "read_bytes_per_s": self.bytes_per_s,
+            "float32_operations_per_s": self.operations_per_s,
+        }
 
 
 def facts(device: _fastmetal.Device) -> dict[str, Any]:
@@ -76,7 +99,7 @@ def float32_operations() -> float:
     return 2 * _PRODUCT_SIZE**3 / min(_seconds(lambda: a @ a) for _ in range(_PASSES))
 
 
-def _seconds(work: Any) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -51,7 +51,8 @@ def export_hf_tokenizer(
             f"tokenizer.json: model {str(model['type'])[:40]!r} is not supported, only 'BPE' is",
             hint="use a model of a supported family",
         )
-    vocab, added = _vocab(model, vocab_size), _added_tokens(tokenizer, vocab_size)
+    vocab = _vocab(model, vocab_size)
+    added = _added_tokens(tokenizer, vocab, vocab_size)
     control = {text: token for text, (token, is_control) in added.items() if is_control}
     kept = [
         item
@@ -59,7 +60,9 @@ def export_hf_tokenizer(
         if item["content"] in added and item["content"] not in control
     ]
     unknown = model.get("unk_token")
-    plain_vocab = {text: token for text, token in vocab.items() if text not in control or text == unknown}
+    # The library numbers added tokens anew unless they are members of the vocabulary.
+    members = {**vocab, **{item["content"]: item["id"] for item in kept}}
+    plain_vocab = {text: token for text, token in members.items() if text not in control or text == unknown}
     content = {
         **tokenizer,
         "added_tokens": kept,
@@ -126,18 +129,22 @@ def _vocab(model: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
     return vocab
 
 
-def _added_tokens(tokenizer: Mapping[str, Any], vocab_size: int) -> dict[str, tuple[int, bool]]:
+def _added_tokens(tokenizer: Mapping[str, Any], vocab: Mapping[str, int], vocab_size: int) -> dict[str, tuple[int, bool]]:
     """Text -> (id, whether it is a control token) of the added tokens that the embedding has rows for."""
     items = tokenizer.get("added_tokens", [])
     if not isinstance(items, list) or len(items) > MAX_TOKENS:
         _fail("'added_tokens'", "a list", type(items).__name__)
     added: dict[str, tuple[int, bool]] = {}
+    owners = {token: text for text, token in vocab.items()}
     for item in items:
         text = item.get("content") if isinstance(item, dict) else None
         if not isinstance(text, str) or not text or text in added or not _is_id(item.get("id")):
             _fail("an added token", "an object with a text and an id of its own", item)
         if item["id"] >= vocab_size:
             continue
+        if (vocab.get(text, item["id"]), owners.get(item["id"], text)) != (item["id"], text):
+            _fail(f"added token {text[:32]!r}", "the same id as in the vocabulary", item["id"])
+        owners[item["id"]] = text
         is_control = item.get("special") is True or text in TURN_TOKENS
         if is_control and any(item.get(flag) is True for flag in _MATCH_FLAGS):
             raise UnsupportedModelError(

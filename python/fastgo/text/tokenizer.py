@@ -208,8 +208,6 @@ class ByteFallbackTokenizer(ByteLevelTokenizer):
     """A BPE vocabulary of characters, with tokens such as `<0x0A>` for the bytes of what it lacks."""
 
     def _find_bytes(self, token: int) -> bytes:
-        if token in self._user_defined:
-            return str(self._user_defined[token]).encode()
         text: str = self._library.id_to_token(token) or ""
         if _BYTE_TOKEN.fullmatch(text):
             return bytes([int(text[3:5], 16)])

@@ -148,7 +148,8 @@ void matmul_batch(const Launch& launch, std::uint64_t begin, std::uint64_t end) 
   const Workspace work(args.rows, args.columns);
   for_each_rectangle(begin, end, launch.threadgroups_per_grid.x, [&](auto x0, auto x1, auto y0, auto y1) {
     const std::uint32_t first_row = x0 * BATCH_ROWS, last_row = smaller(x1 * BATCH_ROWS, args.rows);
-    load_inputs(x + static_cast<std::size_t>(first_row) * args.columns, last_row - first_row, args.columns, work.inputs);
+    load_inputs(x + static_cast<std::size_t>(first_row) * args.columns, last_row - first_row, args.columns,
+                work.inputs);
     const std::uint32_t last_output = smaller(y1 * group_outputs, args.outputs);
     for (std::uint32_t n = y0 * group_outputs; n < last_output; n += panel_outputs) {
       const std::uint32_t count = smaller(panel_outputs, last_output - n);
@@ -176,7 +177,8 @@ void matmul_glu_batch(const Launch& launch, std::uint64_t begin, std::uint64_t e
   const Workspace work(args.rows, args.columns);
   for_each_rectangle(begin, end, launch.threadgroups_per_grid.x, [&](auto x0, auto x1, auto y0, auto y1) {
     const std::uint32_t first_row = x0 * BATCH_ROWS, last_row = smaller(x1 * BATCH_ROWS, args.rows);
-    load_inputs(x + static_cast<std::size_t>(first_row) * args.columns, last_row - first_row, args.columns, work.inputs);
+    load_inputs(x + static_cast<std::size_t>(first_row) * args.columns, last_row - first_row, args.columns,
+                work.inputs);
     const std::uint32_t last_output = smaller(y1 * group_outputs, args.outputs);
     for (std::uint32_t n = y0 * group_outputs; n < last_output; n += panel_outputs) {
       const std::uint32_t count = smaller(panel_outputs, last_output - n);
@@ -204,10 +206,8 @@ void matmul_glu_batch(const Launch& launch, std::uint64_t begin, std::uint64_t e
 
 }  // namespace
 
-extern const NativeKernel matmul_bf16_kernels[] = {
-    FASTGO_BF16_ROWS(bf16, BF16) FASTGO_BF16_ROWS(q8_0, Q8_0) FASTGO_BF16_ROWS(q4_0, Q4_0) FASTGO_BF16_ROWS(q4_1, Q4_1)
-        FASTGO_BF16_ROWS(q5_0, Q5_0) FASTGO_BF16_ROWS(q5_1, Q5_1) FASTGO_BF16_ROWS(q4_k, Q4_K)
-            FASTGO_BF16_ROWS(q5_k, Q5_K) FASTGO_BF16_ROWS(q6_k, Q6_K)};
+extern const NativeKernel matmul_bf16_kernels[] = {FASTGO_BF16_ROWS(bf16, BF16)
+                                                       FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
 extern const NativeTable matmul_bf16_table = {matmul_bf16_kernels,
                                               sizeof(matmul_bf16_kernels) / sizeof(matmul_bf16_kernels[0])};
 

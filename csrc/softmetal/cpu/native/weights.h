@@ -185,18 +185,21 @@ inline void load_row(const Planes& p, std::uint64_t row, std::uint32_t columns, 
   for (std::uint32_t b = 0; b < blocks; b++) BlockLoader<Format>::load(p, row, columns, b, out + b * block_weights);
 }
 
-// Calls MACRO(name, Format) for every weight format.
+// Calls MACRO(name, Format) for every quantised weight format.
+#define FASTGO_FOR_EACH_QUANTISED_FORMAT(MACRO) \
+  MACRO(q8_0, Q8_0)                             \
+  MACRO(q4_0, Q4_0)                             \
+  MACRO(q4_1, Q4_1)                             \
+  MACRO(q5_0, Q5_0)                             \
+  MACRO(q5_1, Q5_1)                             \
+  MACRO(q4_k, Q4_K)                             \
+  MACRO(q5_k, Q5_K)                             \
+  MACRO(q6_k, Q6_K)
+
 #define FASTGO_FOR_EACH_FORMAT(MACRO) \
   MACRO(f32, F32)                     \
   MACRO(f16, F16)                     \
   MACRO(bf16, BF16)                   \
-  MACRO(q8_0, Q8_0)                   \
-  MACRO(q4_0, Q4_0)                   \
-  MACRO(q4_1, Q4_1)                   \
-  MACRO(q5_0, Q5_0)                   \
-  MACRO(q5_1, Q5_1)                   \
-  MACRO(q4_k, Q4_K)                   \
-  MACRO(q5_k, Q5_K)                   \
-  MACRO(q6_k, Q6_K)
+  FASTGO_FOR_EACH_QUANTISED_FORMAT(MACRO)
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA
