@@ -89,7 +89,9 @@ def _run(cache: Path, command: list[str]) -> None:
         try:
             code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         except OSError as error:
-            raise CacheError(f"can't run {command[0]}: {error.strerror}", hint="install it, or set LLAMA_BENCH") from None
+            raise CacheError(
+                f"can't run {command[0]}: {error.strerror}", hint="install it, or set LLAMA_BENCH"
+            ) from None
     if code != 0:
         raise CacheError(
             f"`{' '.join(command[:3])} ...` ended with {code}; see {log}", hint="set LLAMA_BENCH to a built llama-bench"

@@ -53,10 +53,10 @@ BFLOAT16_MODEL = ModelTolerance(kl=1e-3, max_abs=0.4, greedy_margin=0.5)  # pref
 TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
 
 
-def matmul_precision(instruction_set: str, format: str, rows: int, columns: int) -> str:
+def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     """What native matmul kernels of that set compute with: a key of KERNELS. Other devices use float32."""
     if instruction_set == "avx512_bf16" and rows > 1 and format not in ("f32", "f16"):
         return "bfloat16"
-    if instruction_set.startswith("avx512") and rows == 1 and get_format(format).is_quantised and columns % 64 == 0:
+    if instruction_set.startswith("avx") and rows == 1 and get_format(format).is_quantised:
         return "int16 activations"
     return "float32"

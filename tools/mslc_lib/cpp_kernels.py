@@ -67,15 +67,17 @@ def run_function(kernel: Kernel, number: int, layout: str, has_constants: bool, 
 
 def _argument(kernel: Kernel, argument: Argument, dynamic: list[Argument]) -> str:
     number = argument.parameter
+    is_guarded = kernel.function.parameters[number].attribute("function_constant") is not None
     type_ = f"::softmetal::cpu::argument_t<{number}, signature>"
     if argument.kind == "threadgroup_memory":
         source = f"memory.dynamic({dynamic.index(argument)})"
     else:
         source = f"launch.buffers[{argument.index}]"
+        if is_guarded:
+            source = f"::softmetal::cpu::buffer_or_zeros({source})"
     if not argument.is_reference:
         return f"  const auto a{number} = static_cast<{type_}>({source});"
     pointee = f"std::remove_reference_t<{type_}>"
-    is_guarded = kernel.function.parameters[number].attribute("function_constant") is not None
     is_constant = any(t.text == "constant" for t in kernel.function.parameters[number].type)
     binding = "const auto" if is_constant and not is_guarded else "auto&"
     return f"  {binding} a{number} = *static_cast<{pointee}*>({source});"

@@ -61,6 +61,13 @@ struct GroupPlace {
   std::uint32_t dispatched_threads;
 };
 
+// What an argument reads that a function constant leaves unbound: shaders may load from it and not use the value.
+alignas(64) inline constexpr unsigned char absent_buffer[4096] = {};
+
+inline void* buffer_or_zeros(void* buffer) {
+  return buffer != nullptr ? buffer : const_cast<unsigned char*>(absent_buffer);
+}
+
 struct ThreadPlace {
   Size3 position;  // in the threadgroup
   std::uint32_t index;

@@ -83,7 +83,9 @@ def compare(rows: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]]) 
         if _key(row) in then
     ]
     if not comparisons:
-        raise UsageError("the baseline has none of these tests", hint="compare the same model, sizes, depths and device")
+        raise UsageError(
+            "the baseline has none of these tests", hint="compare the same model, sizes, depths and device"
+        )
     return comparisons
 
 

@@ -7,18 +7,36 @@ Before each run a whole decode pass brings the caches to the state that they hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastgo import _fastmetal
 from fastgo.bench.costs import call_cost
 from fastgo.bench.machine import Limits
 from fastgo.bench.recording import PassRecorder, RecordedCall
+from fastgo.bench.speed import plan
 from fastgo.bench.spread import Spread
 from fastgo.engine.devices import device_errors
 from fastgo.engine.engine import Engine
-from fastgo.engine.steps import Output
+from fastgo.engine.steps import MAX_ROWS, Output
 from fastgo.graph.dag import KernelCall, Storage
+
+
+def measure_kernels(
+    engine: Engine, prefills: Iterable[int], decodes: Iterable[int], depths: Iterable[int], repeats: int
+) -> list[dict[str, Any]]:
+    """Rows of JSON: the machine's limits, then the kernels of a decode and of prefill passes at each depth.
+
+    A size of 0 leaves a kind of pass out; a prefill is measured by its first chunk. Raises UsageError where the model's
+    context is too small.
+    """
+    limits = Limits.measure()
+    rows = [limits.to_json()]
+    sizes = sorted({min(size, 1) for size in decodes} | {min(size, MAX_ROWS) for size in prefills})
+    tests = plan([size for size in sizes if size], (), depths, (1,), engine.config)
+    for test in tests:
+        rows += KernelBench(engine, test.depth, test.tokens, repeats, limits).rows()
+    return rows
 
 
 class KernelBench:

@@ -11,6 +11,8 @@ import typer.core
 import fastgo
 from fastgo import switches
 from fastgo.cli import ui
+from fastgo.cli.bench import bench
+from fastgo.cli.convert import convert
 from fastgo.cli.env import env
 from fastgo.cli.inspect_model import inspect_model
 from fastgo.cli.list_models import list_models
@@ -77,6 +79,8 @@ def _options(
 
 
 app.command("run")(run)
+app.command("convert")(convert)
+app.command("bench")(bench)
 app.command("list")(list_models)
 app.command("inspect")(inspect_model)
 app.command("env")(env)

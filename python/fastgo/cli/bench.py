@@ -28,7 +28,9 @@ class BenchFormat(str, Enum):
 
 def bench(
     model: Annotated[str, typer.Option("--model", "-m", help="Name, model folder or .gguf file.", metavar="NAME|PATH")],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Tokens of prefill (0: none).", metavar="N,...")] = "512",
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="Tokens of prefill (0: none).", metavar="N,...")
+    ] = "512",
     generate: Annotated[
         str, typer.Option("--generate", "-n", help="Tokens of decode (0: none).", metavar="N,...")
     ] = "128",
@@ -46,7 +48,12 @@ def bench(
     """Measure prefill and decode."""
     sizes = {
         name: _numbers(name, text, smallest)
-        for name, text, smallest in (("-p", prompt, 0), ("-n", generate, 0), ("--depth", depth, 0), ("--batch", batch, 1))
+        for name, text, smallest in (
+            ("-p", prompt, 0),
+            ("-n", generate, 0),
+            ("--depth", depth, 0),
+            ("--batch", batch, 1),
+        )
     }
     if baseline is not None and (stages or kernels):
         raise UsageError("--baseline compares speeds", hint="leave out --stages and --kernels")

@@ -116,11 +116,12 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield lambda done, total, what: None
         return
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    bar = Bar(*columns, console=_console(), transient=True)
+    name = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bar = Bar(name, *columns, console=_console(), transient=True)
     tasks: dict[str, Any] = {}
 
     def report(done: int, total: int, what: str) -> None:

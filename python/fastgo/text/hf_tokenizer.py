@@ -129,7 +129,9 @@ def _vocab(model: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
     return vocab
 
 
-def _added_tokens(tokenizer: Mapping[str, Any], vocab: Mapping[str, int], vocab_size: int) -> dict[str, tuple[int, bool]]:
+def _added_tokens(
+    tokenizer: Mapping[str, Any], vocab: Mapping[str, int], vocab_size: int
+) -> dict[str, tuple[int, bool]]:
     """Text -> (id, whether it is a control token) of the added tokens that the embedding has rows for."""
     items = tokenizer.get("added_tokens", [])
     if not isinstance(items, list) or len(items) > MAX_TOKENS:

@@ -1,0 +1,109 @@
+"""`fastgo convert`: makes a model folder out of a Hugging Face folder, a GGUF file or another model folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastgo.cli import ui
+from fastgo.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastgo.assets.manifest import Manifest
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="Hugging Face folder, .gguf file, model folder or a known name.")],
+    out: Annotated[Path, typer.Argument(help="The new model folder.", metavar="OUT")],
+    quantize: Annotated[
+        str, typer.Option(help="Formats of the matrices.", metavar="none|q8|q4|q4-mixed", show_default=True)
+    ] = "none",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Format of the tensors of that name; * stands for anything. Repeatable.", metavar="NAME=FORMAT"
+        ),
+    ] = None,
+    shard_size: Annotated[str, typer.Option(help="Largest weights file, such as 500M or 4G.")] = "4G",
+    jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; by default one a processor.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model folder that is there.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare the result with the source on a text.")] = False,
+    text: Annotated[Path | None, typer.Option(help="The text for --check, instead of a short one of its own.")] = None,
+) -> None:
+    """Convert a model, and quantise it."""
+    from fastgo.assets.convert import convert as make
+    from fastgo.assets.open_source import open_source
+    from fastgo.assets.recipe import Recipe
+
+    recipe = Recipe.parse(quantize, keep or [])
+    shard_nbytes = _nbytes(shard_size)
+    words = _read(text) if text else None
+    with ui.progress() as progress:
+        path = _resolve(source, progress)
+        with open_source(path) as opened:
+            manifest = make(
+                opened, out, recipe, progress=progress, max_shard_nbytes=shard_nbytes, force=force, jobs=jobs
+            )
+    _show(manifest, out)
+    if check:
+        _compare(path, out, words)
+
+
+def _nbytes(size: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([kmg]?)b?", size.strip().lower())
+    nbytes = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not nbytes:
+        raise UsageError(f"--shard-size: expected a size such as 500M or 4G, found {size[:40]!r}")
+    return nbytes
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror or error}", hint="check the path") from None
+
+
+def _resolve(source: str, progress: ui.Progress) -> Path:
+    """A path as it is; anything else is a name, whose import is opened."""
+    from fastgo.assets import repository
+
+    path = Path(source).expanduser()
+    return path if path.exists() else repository.open_model(source, progress).path
+
+
+def _show(manifest: Manifest, out: Path) -> None:
+    rows = []
+    formats: dict[str, list[int]] = {}
+    for tensor in manifest.tensors.values():
+        counts = formats.setdefault(tensor.format, [0, 0, 0])
+        rows_and_columns = tensor.matrix_shape
+        for index, amount in enumerate((1, rows_and_columns[0] * rows_and_columns[1], tensor.nbytes)):
+            counts[index] += amount
+    formats["all"] = [sum(column) for column in zip(*formats.values(), strict=True)]
+    for name, (tensors, weights, nbytes) in formats.items():
+        rows.append((name, str(tensors), str(weights), ui.size(nbytes), f"{nbytes * 8 / weights:.2f}"))
+    ui.table(rows, header=("format", "tensors", "parameters", "size", "bits a weight"), right=(1, 2, 3, 4))
+    source = manifest.provenance.source_nbytes
+    ui.note(f"{out}: {ui.size(sum(shard.nbytes for shard in manifest.shards))}, the source has {ui.size(source)}")
+
+
+def _compare(source: Path, out: Path, text: str | None) -> None:
+    import fastgo
+    from fastgo import evaluation
+
+    with ui.progress() as progress, fastgo.load(source, progress=progress) as model, fastgo.load(out) as other:
+        found = evaluation.compare(model, other, text or evaluation.TEXT)
+    ui.table(
+        [
+            ("tokens", str(found.tokens)),
+            ("KL divergence", f"{found.kl_divergence:.3g} nats a token"),
+            ("same most likely token", f"{found.same_top:.2%}"),
+            ("perplexity", f"{found.perplexity:.4f}, of the source {found.source_perplexity:.4f}"),
+        ]
+    )
