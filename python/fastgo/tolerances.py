@@ -1,7 +1,8 @@
 """The one table of how far results may be from their references, for tests and for checks of a device.
 
 Kernels: the difference from float64 with the same weights, over the larger of the element and the root mean square of
-its row of outputs; for products, over what their terms would sum to with random signs. Models: the difference from float32 references of other implementations.
+its row of outputs; for products, over what their terms would sum to with random signs. Models: the difference from
+float32 references of other implementations.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastgo.assets.quant import Array, Float32s, QuantFormat, dequantize_planes, matrix_shape
 from fastgo.assets.storage import Progress
-from fastgo.errors import InvalidFileError
+from fastgo.errors import InvalidFileError, UnsupportedModelError
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import ModelConfig
 
@@ -79,9 +79,21 @@ class Source:
 
 
 def check_complete(source: Source) -> None:
-    """Raises InvalidFileError unless the source has every weight of its architecture in the right shape."""
+    """Checks that the source has the weights of its architecture, each in the right shape, and no others.
+
+    Raises:
+        InvalidFileError: one is missing or has a wrong shape.
+        UnsupportedModelError: one that the architecture does not know; leaving it out would change the answers.
+    """
     shapes = {tensor.name: tensor.shape for tensor in source.tensors}
-    for name, shape in get_architecture(source.config.architecture).expected_shapes(source.config):
+    expected = dict(get_architecture(source.config.architecture).expected_shapes(source.config))
+    for name in shapes:
+        if name not in expected:
+            raise UnsupportedModelError(
+                f"{source.name} has weight {name!r}, which the architecture {source.config.architecture} does not know",
+                hint="get a model of a plain dense architecture",
+            )
+    for name, shape in expected.items():
         if name not in shapes:
             raise InvalidFileError(f"{source.name}: weight {name} is missing", hint="get the whole model")
         if shapes[name] != shape:

@@ -30,7 +30,7 @@ def measure_kernels(
     A size of 0 leaves a kind of pass out; a prefill is measured by its first chunk. Raises UsageError where the model's
     context is too small.
     """
-    limits = Limits.measure()
+    limits = Limits.measure(engine.device)
     rows = [limits.to_json()]
     sizes = sorted({min(size, 1) for size in decodes} | {min(size, MAX_ROWS) for size in prefills})
     tests = plan([size for size in sizes if size], (), depths, (1,), engine.config)

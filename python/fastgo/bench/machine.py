@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -23,12 +24,8 @@ from fastgo.engine.devices import device_kind
 _PASSES = 6
 _READ_BYTES_A_THREAD = 128 << 20  # far beyond any cache
 _PRODUCT_SIZE = 1024
-# Features that /proc/cpuinfo must name for each instruction set of the CPU's kernels, best first.
-_X86_SETS = {
-    "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"},
-    "avx2": {"avx2", "fma", "f16c"},
-    "x86-64-v2": set[str](),
-}
+# How softmetal's CPU driver names itself: "softmetal CPU (AMD EPYC, 2 threads, avx512)".
+_CPU_NAME = re.compile(r", (\d+) threads?, ([^,)]+)\)$")
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,9 @@ class Limits:
     operations_per_s: float
 
     @classmethod
-    def measure(cls) -> Limits:
-        """Takes about a second."""
-        return cls(read_bandwidth(cpu_threads()), float32_operations())
+    def measure(cls, device: _fastmetal.Device) -> Limits:
+        """Takes about a second. Memory is read by as many threads as the device has, by all cores if it is no CPU."""
+        return cls(read_bandwidth(facts(device)["threads"] or os.cpu_count() or 1), float32_operations())
 
     def to_json(self) -> dict[str, Any]:
         """In the form of a row."""
@@ -54,24 +51,17 @@ class Limits:
 
 def facts(device: _fastmetal.Device) -> dict[str, Any]:
     """Machine, device, build and switches, as plain JSON. `threads` and `isa` are None on anything but the CPU."""
-    is_cpu = device_kind(device.info) == "cpu"
+    name = str(device.info["name"])
+    cpu = _CPU_NAME.search(name)
     return {
         "device": device_kind(device.info),
-        "machine": f"{device.info['name']}, {platform.system()} {platform.machine()}",
-        "threads": cpu_threads() if is_cpu else None,
-        "isa": _instruction_set() if is_cpu else None,
+        "machine": f"{name}, {platform.system()} {platform.machine()}",
+        "threads": int(cpu[1]) if cpu else None,
+        "isa": cpu[2] if cpu else None,
         "version": fastgo.__version__,
         "commit": _commit(),
         "switches": {name: text for name, text in switches.set_switches().items() if name != "FASTGO_CACHE_DIR"},
     }
-
-
-def cpu_threads() -> int:
-    """The threads that were asked for, else the processors that this process may use."""
-    asked = switches.value("FASTGO_THREADS") or ""
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def peak_memory() -> int | None:
@@ -103,22 +93,6 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-def _instruction_set() -> str:
-    if switches.value("FASTGO_CPU_KERNELS") == "msl":
-        return "msl"
-    asked = switches.value("FASTGO_CPU_ISA")
-    if asked:
-        return asked
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return "neon"
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        return "unknown"
-    flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
-    return next(name for name, needed in _X86_SETS.items() if needed <= flags)
 
 
 def _commit() -> str | None:

@@ -7,6 +7,7 @@ Times are seconds of wall time, seen from the host.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _decode(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
             times.append(time.perf_counter())
         if repeat > 0:
             seconds.append(times[-1] - times[0])
-            gaps += [later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)]
+            gaps += [later - earlier for earlier, later in itertools.pairwise(times[1:])]
     figures: dict[str, Any] = {"tokens_per_s": Spread.of(seconds).map(lambda s: len(ids) / s).to_json()}
     if gaps:
         figures["between_tokens_s"] = {"p50": percentile(gaps, 50), "p99": percentile(gaps, 99)}

@@ -46,15 +46,8 @@ def bench(
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
     """Measure prefill and decode."""
-    sizes = {
-        name: _numbers(name, text, smallest)
-        for name, text, smallest in (
-            ("-p", prompt, 0),
-            ("-n", generate, 0),
-            ("--depth", depth, 0),
-            ("--batch", batch, 1),
-        )
-    }
+    sizes = {name: _numbers(name, text) for name, text in (("-p", prompt), ("-n", generate), ("--depth", depth))}
+    batches = _numbers("--batch", batch, smallest=1)
     if baseline is not None and (stages or kernels):
         raise UsageError("--baseline compares speeds", hint="leave out --stages and --kernels")
     from fastgo.bench import baseline as baselines
@@ -63,10 +56,8 @@ def bench(
     earlier = baselines.load(baseline) if baseline is not None else None
     engine = _open(model, device)
     facts = {"model": engine.folder.name, **machine.facts(engine.device)}
-    if stages or kernels:
-        rows = _dissect(engine, sizes, repeats, stages, kernels)
-    else:
-        rows = _measure(engine, sizes, repeats)
+    dissects = stages or kernels
+    rows = _dissect(engine, sizes, repeats, stages, kernels) if dissects else _measure(engine, sizes, batches, repeats)
     rows = [{**row, **facts} for row in rows]
     _write(rows, output)
     if earlier is not None:
@@ -76,7 +67,7 @@ def bench(
         baselines.check(comparisons)
 
 
-def _numbers(option: str, text: str, smallest: int) -> list[int]:
+def _numbers(option: str, text: str, smallest: int = 0) -> list[int]:
     """Whole numbers between commas."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and smallest <= int(part) <= _MAX_SIZE for part in parts):
@@ -98,10 +89,10 @@ def _open(model: str, device: str | None) -> Engine:
         return Engine(open_device(device), folder)
 
 
-def _measure(engine: Engine, sizes: dict[str, list[int]], repeats: int) -> list[dict[str, Any]]:
+def _measure(engine: Engine, sizes: dict[str, list[int]], batches: list[int], repeats: int) -> list[dict[str, Any]]:
     from fastgo.bench import machine, speed
 
-    tests = speed.plan(sizes["-p"], sizes["-n"], sizes["--depth"], sizes["--batch"], engine.config)
+    tests = speed.plan(sizes["-p"], sizes["-n"], sizes["--depth"], batches, engine.config)
     if not tests:
         raise UsageError("-p 0 and -n 0 leave nothing to measure", hint="give one of them a size")
     rows = []

@@ -61,7 +61,6 @@ def collect() -> dict[str, Any]:
 def _find_devices() -> tuple[list[dict[str, Any]], str | None]:
     try:
         from fastgo import _fastmetal
-
         from fastgo.engine.devices import device_kind
 
         return [{"kind": device_kind(device), **device} for device in _fastmetal.devices()], None
