@@ -13,6 +13,7 @@ from fastgo.assets import convert, gguf_names, safetensors
 from fastgo.assets.convert import import_model
 from fastgo.assets.gguf import GgufTensor
 from fastgo.assets.gguf_config import config_from_gguf
+from fastgo.assets.gguf_source import open_gguf_source
 from fastgo.assets.manifest import FILE_NAME
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.quant import FORMATS
@@ -70,12 +71,16 @@ def test_every_weight_arrives_unchanged(tmp_path: Path, architecture: str) -> No
     assert len(folder.tensors) == len(raws)
 
 
-def test_biases_are_put_back_too(tmp_path: Path) -> None:
+def test_biases_are_put_back_and_refused_until_a_model_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
     tensors = model_tensors("llama") | {"blk.0.attn_k.bias": ("f32", (KV_HEADS * HEAD_DIM,))}
-    raw = write_model(tmp_path / "m.gguf", tensors=tensors)["blk.0.attn_k.bias"].view(np.float32).reshape(-1)
-    import_model(tmp_path / "m.gguf", tmp_path / "out")
-    bias = ModelFolder.open(tmp_path / "out").weights("model.layers.0.self_attn.k_proj.bias")
-    np.testing.assert_array_equal(bits(public_permute(bias[:, None], KV_HEADS)[:, 0]), bits(raw))
+    raw = write_model(path, tensors=tensors)["blk.0.attn_k.bias"].view(np.float32).reshape(-1)
+    with open_gguf_source(path) as source:
+        (bias,) = (tensor for tensor in source.tensors if tensor.name.endswith("k_proj.bias"))
+        planes = bias.read_planes(slice(0, 1))["low"][0]
+    np.testing.assert_array_equal(bits(public_permute(planes[:, None], KV_HEADS)[:, 0]), bits(raw))
+    with pytest.raises(UnsupportedModelError, match=r"k_proj\.bias"):
+        import_model(path, tmp_path / "out")
 
 
 def test_gemma3_config(tmp_path: Path) -> None:

@@ -17,8 +17,19 @@ FAKE = [sys.executable, str(Path(__file__).parent / "fake_model.py")]
 ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
 
 
+def allow_interrupts() -> None:
+    """Undoes the ignored Ctrl-C that a test run started in the background hands down to its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*FAKE, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*FAKE, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=allow_interrupts,
+    )
 
 
 @ON_POSIX
@@ -71,7 +82,13 @@ class Terminal:
         self._master, slave = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
         self.process = subprocess.Popen(
-            [*FAKE, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+            [*FAKE, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=allow_interrupts,
         )
         os.close(slave)
         self.seen = ""

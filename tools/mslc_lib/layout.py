@@ -82,6 +82,7 @@ class TypeTable:
 
     structs: dict[str, TypeDefinition] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
+    enums: dict[str, TypeDefinition] = field(default_factory=dict)
     constants: dict[str, Variable] = field(default_factory=dict)
     enumerators: dict[str, int] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
@@ -94,6 +95,7 @@ class TypeTable:
             if isinstance(declaration, TypeDefinition):
                 if declaration.keyword == "enum":
                     table._add_enumerators(declaration)
+                    table.enums[declaration.name] = declaration
                 elif declaration.template is None:
                     table.structs[declaration.name] = declaration
             elif isinstance(declaration, Alias):
@@ -171,11 +173,18 @@ class TypeTable:
         try:
             if name in self.structs:
                 return self._struct(self.structs[name])
+            if name in self.enums:
+                return self._enum(self.enums[name])
             if name in self.aliases:
                 return self.layout(self.aliases[name].target)
         finally:
             self._busy.discard(name)
         return _scalar_or_vector(name)
+
+    def _enum(self, definition: TypeDefinition) -> Layout | None:
+        head = definition.tokens[: definition.body_start - 1]
+        colon = next((i for i, t in enumerate(head) if t.text == ":"), None)
+        return _scalar_or_vector("int") if colon is None else self.layout(head[colon + 1 :])
 
     def _template(self, tokens: list[Token]) -> Layout | None:
         if len(tokens) < 4 or tokens[1].text != "<" or closing_angle(tokens, 1) != len(tokens) - 1:

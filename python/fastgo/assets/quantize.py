@@ -154,7 +154,8 @@ def _least_squares(blocks: Float32s, integers: Float32s, total: Float32s, lowest
     inverse = _inverse(count * squares - sums * sums)
     scale = (count * products - total * sums) * inverse
     offset = (squares * total - sums * products) * inverse
-    is_above = offset > lowest
+    # All integers the same: any offset would do, so none is taken.
+    is_above = (offset > lowest) | (inverse == 0)
     scale = np.where(is_above, products * _inverse(squares), scale)
     return scale, np.where(is_above, np.float32(0), offset)
 

@@ -5,7 +5,7 @@ Decode runs one step ahead of the host: while a token is read and printed, the d
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -39,6 +39,8 @@ class Session:
         self._cache = self._new_cache(1)
         self._builder = StepBuilder(engine, self._state, self._cache)
         self._steps: OrderedDict[tuple[int, Output], Step] = OrderedDict()
+        self._generation: object | None = None  # the one that may go on
+        self._ahead: _fastmetal.Submission | None = None  # its pass in flight
 
     @property
     def memory_nbytes(self) -> int:
@@ -47,6 +49,7 @@ class Session:
 
     def rewind(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""
+        self._interrupt()
         del self.tokens[length:]
 
     def reuse_prefix(self, ids: Sequence[int]) -> None:
@@ -69,6 +72,7 @@ class Session:
     def all_logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Appends `ids`; returns the logits after each of them, float32 (len(ids), vocab_size)."""
         vocab_size = self._engine.config.vocab_size
+        self._interrupt()
         self._check(ids)
         rows = min(MAX_ROWS, max(1, _MAX_LOGITS_BYTES // (4 * vocab_size)))
         logits = np.empty((len(ids), vocab_size), np.float32)
@@ -89,9 +93,10 @@ class Session:
         Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the
         last is part of the timeline when the iterator is closed.
         """
+        self._interrupt()
         self._state.set_sampling(sampling.pack())
         self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)
-        running: deque[_fastmetal.Submission] = deque()
+        self._generation = generation = object()
         try:
             for count in range(1, max_tokens + 1):
                 token = int(self._state.history[len(self.tokens) - 1])
@@ -100,15 +105,27 @@ class Session:
                 full = len(self.tokens) >= self.context
                 last = count == max_tokens or full or token in stop_ids
                 if not last:
-                    running.append(self._submit_next())
+                    self._ahead = self._submit_next()
                 yield token
                 if last:
                     return
-                running.popleft().wait()
+                if self._generation is not generation:
+                    raise UsageError("the timeline was used before this generation ended", hint="use another session")
+                self._wait_for_ahead()
                 self.tokens.append(token)
         finally:
-            while running:
-                running.popleft().wait()
+            if self._generation is generation:
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Ends a generation that was left unfinished: its pass in flight would meet whatever comes next."""
+        self._generation = None
+        self._wait_for_ahead()
+
+    def _wait_for_ahead(self) -> None:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            ahead.wait()
 
     def _submit_next(self) -> _fastmetal.Submission:
         """Starts the pass over the token that was sampled last."""
@@ -129,6 +146,7 @@ class Session:
             )
 
     def _run_chunks(self, ids: Sequence[int], between: Output, last: Output, chunk: int) -> Step:
+        self._interrupt()
         self._check(ids)
         if not 1 <= chunk <= MAX_ROWS:
             raise UsageError(f"chunk is {chunk}, expected 1 to {MAX_ROWS}")

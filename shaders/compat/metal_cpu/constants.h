@@ -26,6 +26,7 @@
 #define FLT_MANT_DIG 24
 
 #define HALF_MAX (::metal::numeric_limits<::metal::half>::max())
+#define MAXHALF HALF_MAX
 #define HALF_MIN (::metal::numeric_limits<::metal::half>::min())
 #define HALF_EPSILON (::metal::numeric_limits<::metal::half>::epsilon())
 #define HALF_DIG 3

@@ -8,26 +8,32 @@
 namespace softmetal::cpu::native::FASTGO_ISA {
 namespace {
 
-constexpr int group_heads = 4;    // query heads handled together
+constexpr int group_heads = 4;    // at most so many query heads are handled together
 constexpr int value_vectors = 4;  // of a value row handled together
 
 // Scores of `heads` queries against the keys [0, count): scores[h * stride + p].
 template <typename T, int heads>
 void score_keys(const float* queries, const T* keys, std::uint32_t count, std::uint32_t head_dim, float scale,
                 float* scores, std::size_t stride) {
-  for (std::uint32_t p = 0; p < count; p++) {
-    const T* key = keys + static_cast<std::size_t>(p) * head_dim;
-    Vector sums[heads] = {};
-    std::uint32_t d = 0;
-    for (; d + width <= head_dim; d += width) {
-      const Vector k = load_as_float(key + d);
-      for (int h = 0; h < heads; h++) sums[h] += k * load(queries + h * head_dim + d);
+  const std::uint32_t whole = head_dim / width * width;
+  for (std::uint32_t first = 0; first < count; first += width) {
+    const int present = static_cast<int>(smaller(width, count - first));
+    Vector sums[heads][width] = {};
+    for (int p = 0; p < present; p++) {
+      const T* key = keys + static_cast<std::size_t>(first + static_cast<std::uint32_t>(p)) * head_dim;
+      Vector dot[heads] = {};
+      for (std::uint32_t d = 0; d < whole; d += width) {
+        const Vector k = load_as_float(key + d);
+        for (int h = 0; h < heads; h++) dot[h] += k * load(queries + h * head_dim + d);
+      }
+      for (int h = 0; h < heads; h++) {
+        for (std::uint32_t t = whole; t < head_dim; t++)
+          dot[h][0] += scalar_as_float(key[t]) * queries[h * head_dim + t];
+        sums[h][p] = dot[h];
+      }
     }
-    for (int h = 0; h < heads; h++) {
-      float sum = horizontal_sum(sums[h]);
-      for (std::uint32_t t = d; t < head_dim; t++) sum += scalar_as_float(key[t]) * queries[h * head_dim + t];
-      scores[h * stride + p] = sum * scale;
-    }
+    // The rows of scores are padded to whole vectors.
+    for (int h = 0; h < heads; h++) store(scores + h * stride + first, horizontal_sums(sums[h]) * scale);
   }
 }
 
@@ -109,10 +115,11 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const std::size_t cache_start = (static_cast<std::size_t>(kv_head) * args.capacity + first) * args.head_dim;
     const float* queries = q + (row * args.heads + head) * args.head_dim;
     float* out = y + (row * args.heads + head) * args.head_dim;
-    const bool together = left >= group_heads;
-    const auto run = together ? &attend<T, group_heads> : &attend<T, 1>;
-    run(args, queries, k_cache + cache_start, v_cache + cache_start, last - first, out);
-    begin += together ? group_heads : 1;
+    constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
+                                                               &attend<T, 4>};
+    const std::uint64_t together = left < group_heads ? left : group_heads;
+    by_heads[together - 1](args, queries, k_cache + cache_start, v_cache + cache_start, last - first, out);
+    begin += together;
   }
 }
 

@@ -128,6 +128,33 @@ inline float horizontal_sum(Vector v) {
 #endif
 }
 
+// Lane i of the result is the sum of v[i]: `width` sums for little more than the price of two.
+inline Vector horizontal_sums(const Vector v[width]) {
+#if defined(__AVX512F__)
+  __m512 pairs[8], fours[4];
+  for (int i = 0; i < 8; i++) {
+    const auto a = reinterpret_cast<__m512>(v[2 * i]), b = reinterpret_cast<__m512>(v[2 * i + 1]);
+    pairs[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  for (int i = 0; i < 4; i++) {
+    const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+    fours[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  // Each of `fours` now holds four sums, spread over its four quarters.
+  __m512 eights[2];
+  for (int i = 0; i < 2; i++) {
+    const __m512 a = fours[2 * i], b = fours[2 * i + 1];
+    eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  }
+  return reinterpret_cast<Vector>(_mm512_add_ps(_mm512_shuffle_f32x4(eights[0], eights[1], 0x88),
+                                                _mm512_shuffle_f32x4(eights[0], eights[1], 0xDD)));
+#else
+  Vector sums;
+  for (int i = 0; i < width; i++) sums[i] = horizontal_sum(v[i]);
+  return sums;
+#endif
+}
+
 inline Vector select(IntVector mask, Vector a, Vector b) {
   return reinterpret_cast<Vector>((mask & reinterpret_cast<IntVector>(a)) | (~mask & reinterpret_cast<IntVector>(b)));
 }
