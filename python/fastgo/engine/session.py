@@ -91,7 +91,8 @@ class Session:
         """Appends `ids`, then yields up to `max_tokens` tokens drawn one after the other.
 
         Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the
-        last is part of the timeline when the iterator is closed.
+        last is part of the timeline when the iterator is closed. Once something else was done with the timeline, the
+        iterator raises UsageError.
         """
         self._interrupt()
         self._state.set_sampling(sampling.pack())

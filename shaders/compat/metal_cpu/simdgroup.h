@@ -36,10 +36,20 @@ namespace cpu {
       return T(Identity_##Type);                                  \
     }                                                             \
   };
+// Integers wrap round, as a GPU's do.
+template <typename T>
+METAL_FUNC constexpr auto wrapping(const T& value) {
+  if constexpr (std::is_same_v<T, int> || std::is_same_v<T, long>) {
+    return static_cast<std::make_unsigned_t<T>>(value);
+  } else {
+    return value;
+  }
+}
+
 constexpr int Identity_Sum = 0, Identity_Product = 1, Identity_Min = 0, Identity_Max = 0;
 constexpr int Identity_And = 0, Identity_Or = 0, Identity_Xor = 0;
-SOFTMETAL_FOLD(Sum, sum, a + b)
-SOFTMETAL_FOLD(Product, product, a* b)
+SOFTMETAL_FOLD(Sum, sum, wrapping(a) + wrapping(b))
+SOFTMETAL_FOLD(Product, product, wrapping(a) * wrapping(b))
 SOFTMETAL_FOLD(Min, min, metal::min(a, b))
 SOFTMETAL_FOLD(Max, max, metal::max(a, b))
 SOFTMETAL_FOLD(And, and, a& b)

@@ -11,30 +11,38 @@ namespace {
 constexpr int group_heads = 4;    // at most so many query heads are handled together
 constexpr int value_vectors = 4;  // of a value row handled together
 
-// Scores of `heads` queries against the keys [0, count): scores[h * stride + p].
+// Adds what the elements of a head beyond whole vectors contribute.
+template <typename T, int heads>
+void add_tails(const float* queries, const T* keys, std::uint32_t count, std::uint32_t head_dim, float scale,
+               float* scores, std::size_t stride) {
+  for (std::uint32_t p = 0; p < count; p++) {
+    for (std::uint32_t t = head_dim / width * width; t < head_dim; t++) {
+      const float k = scalar_as_float(keys[static_cast<std::size_t>(p) * head_dim + t]) * scale;
+      for (int h = 0; h < heads; h++) scores[h * stride + p] += k * queries[h * head_dim + t];
+    }
+  }
+}
+
+// Scores of `heads` queries against the keys [0, count): scores[h * stride + p]. Rows of scores hold whole vectors.
 template <typename T, int heads>
 void score_keys(const float* queries, const T* keys, std::uint32_t count, std::uint32_t head_dim, float scale,
                 float* scores, std::size_t stride) {
-  const std::uint32_t whole = head_dim / width * width;
   for (std::uint32_t first = 0; first < count; first += width) {
-    const int present = static_cast<int>(smaller(width, count - first));
-    Vector sums[heads][width] = {};
-    for (int p = 0; p < present; p++) {
-      const T* key = keys + static_cast<std::size_t>(first + static_cast<std::uint32_t>(p)) * head_dim;
+    const std::uint32_t present = smaller(width, count - first);
+    Vector sums[heads][width];
+    for (std::uint32_t p = 0; p < width; p++) {
+      // A last vector that is not full repeats its last key.
+      const T* key = keys + static_cast<std::size_t>(first + smaller(p, present - 1)) * head_dim;
       Vector dot[heads] = {};
-      for (std::uint32_t d = 0; d < whole; d += width) {
+      for (std::uint32_t d = 0; d + width <= head_dim; d += width) {
         const Vector k = load_as_float(key + d);
         for (int h = 0; h < heads; h++) dot[h] += k * load(queries + h * head_dim + d);
       }
-      for (int h = 0; h < heads; h++) {
-        for (std::uint32_t t = whole; t < head_dim; t++)
-          dot[h][0] += scalar_as_float(key[t]) * queries[h * head_dim + t];
-        sums[h][p] = dot[h];
-      }
+      for (int h = 0; h < heads; h++) sums[h][p] = dot[h];
     }
-    // The rows of scores are padded to whole vectors.
     for (int h = 0; h < heads; h++) store(scores + h * stride + first, horizontal_sums(sums[h]) * scale);
   }
+  if (head_dim % width != 0) add_tails<T, heads>(queries, keys, count, head_dim, scale, scores, stride);
 }
 
 // Turns scores into weights that sum to one.
