@@ -18,7 +18,6 @@ from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import FORMATS
 from fastgo.assets.recipe import Recipe
 from fastgo.errors import CacheError, UsageError
-from gguf_builder import write_model
 from hf_builder import tensors, write_hf
 
 
@@ -83,8 +82,8 @@ def test_wrong_preset() -> None:
 @pytest.mark.parametrize("preset", ["none", "q8", "q4-mixed"])
 def test_the_same_bytes_every_time(tmp_path: Path, preset: str) -> None:
     write_hf(tmp_path / "m")
-    first = run(tmp_path / "m", tmp_path / "a", Recipe(preset), max_shard_nbytes=60_000, jobs=1)
-    second = run(tmp_path / "m", tmp_path / "b", Recipe(preset), max_shard_nbytes=60_000, jobs=3)
+    first = run(tmp_path / "m", tmp_path / "a", Recipe(preset), max_shard_nbytes=30_000, jobs=1)
+    second = run(tmp_path / "m", tmp_path / "b", Recipe(preset), max_shard_nbytes=30_000, jobs=3)
     assert first == second and len(first.shards) > 2
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert first.provenance.recipe == preset
@@ -104,15 +103,15 @@ def test_quantised_weights_are_close_and_norms_exact(tmp_path: Path) -> None:
 
 
 def test_a_model_folder_is_a_source_too(tmp_path: Path) -> None:
-    write_model(tmp_path / "m.gguf", "gemma3")
-    first = run(tmp_path / "m.gguf", tmp_path / "a")
-    second = run(tmp_path / "a", tmp_path / "b", max_shard_nbytes=100_000)
+    write_hf(tmp_path / "m", "gemma3")
+    first = run(tmp_path / "m", tmp_path / "a", Recipe.parse("none", ["*.mlp.*=q8_0"]))
+    second = run(tmp_path / "a", tmp_path / "b", max_shard_nbytes=50_000)
     assert {name: entry.sha256 for name, entry in first.tensors.items()} == {
         name: entry.sha256 for name, entry in second.tensors.items()
     }
     assert len(second.shards) > 1 and ModelFolder.open(tmp_path / "b").name == "m"
     smaller = run(tmp_path / "a", tmp_path / "c", Recipe.parse("q4", []))
-    assert {entry.format for entry in smaller.tensors.values()} == {"q4_0", "q4_k", "q6_k", "f32"}
+    assert {entry.format for entry in smaller.tensors.values()} == {"q4_0", "q8_0", "f32"}
 
 
 def test_force_replaces_models_only(tmp_path: Path) -> None:
@@ -229,11 +228,12 @@ from fastgo.assets.open_source import open_source
 from fastgo.assets.recipe import Recipe
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 used = int(status["VmData"].split()[0]) * 1024
-resource.setrlimit(resource.RLIMIT_DATA, (used + (160 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (used + (64 << 20),) * 2)
 with open_source(Path(sys.argv[1])) as source:
     convert(source, Path(sys.argv[2]), Recipe(sys.argv[3]), jobs=2)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     for preset in ("none", "q4"):
         command = [sys.executable, "-c", code, str(tmp_path / "m"), str(tmp_path / preset), preset]
-        assert subprocess.run(command, env=environment, timeout=120).returncode == 0
+        process = subprocess.run(command, env=environment, timeout=120, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr

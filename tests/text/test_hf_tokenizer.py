@@ -43,9 +43,8 @@ def byte_fallback() -> dict[str, Any]:
     library.train_from_iterator(TEXTS * 9, trainers.BpeTrainer(vocab_size=500, special_tokens=tokens))
     data = json.loads(library.to_str())
     data["added_tokens"] = [item for item in data["added_tokens"] if not item["content"].startswith("<0x")]
-    data["decoder"] = {"type": "Sequence", "decoders": [
-        {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
-    ]}  # fmt: skip
+    spaces = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    data["decoder"] = {"type": "Sequence", "decoders": [spaces, {"type": "ByteFallback"}, {"type": "Fuse"}]}
     bos = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
     library.post_processor = bos
     data["post_processor"] = json.loads(library.to_str())["post_processor"]
@@ -170,7 +169,7 @@ def test_ids_outside_the_vocabulary_in_a_config(tmp_path: Path) -> None:
 def test_other_kinds_are_refused(tmp_path: Path) -> None:
     for change in (
         lambda data: data["model"].update(type="Unigram"),
-        lambda data: data.update(decoder={"type": "WordPiece"}),
+        lambda data: data.update(decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}),
         lambda data: data["added_tokens"][0].update(lstrip=True),
     ):
         with pytest.raises(UnsupportedModelError):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from . import threadgroup_memory
 from .cpp_kernels import run_function
-from .lexer import Token
+from .lexer import IDENTIFIER, Token
 from .overloads import members_for_cpp, without_address_space_twins
 from .parts import after_template
 from .printer import Printer
@@ -96,12 +96,17 @@ class _Emitter:
         return printer.result()
 
     def _standard_overloads(self) -> None:
-        """Brings library functions that the shader overloads into the unnamed namespace: its own would hide them."""
+        """Brings the library functions that the shader mentions into the unnamed namespace.
+
+        The shader's own overloads would hide them otherwise, and C's functions of the same names are hidden by them.
+        """
         declarations = self._module.declarations
-        names = {d.name for d in declarations if isinstance(d, Function)} & STANDARD_FUNCTIONS
-        if any([t.text for t in d.tokens[:3]] == ["using", "namespace", "metal"] for d in declarations):
-            for name in sorted(names):
-                self._printer.text(f"using ::metal::{name};")
+        if not any([t.text for t in d.tokens[:3]] == ["using", "namespace", "metal"] for d in declarations):
+            return
+        mentioned = {t.text for d in declarations for t in d.tokens if t.kind == IDENTIFIER}
+        other = {d.name for d in declarations if not isinstance(d, Function)}
+        names = sorted((mentioned & STANDARD_FUNCTIONS) - other)
+        self._printer.text("\n".join(f"using ::metal::{name};" for name in names))
 
     def _scope(self, declarations: Sequence[Declaration]) -> None:
         for declaration in without_address_space_twins(declarations):

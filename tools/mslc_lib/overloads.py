@@ -79,8 +79,8 @@ def _signature(declaration: Declaration) -> tuple[str, str]:
     template = " ".join(normalised(p.tokens) for p in declaration.template or [])
     if isinstance(declaration, Function) and declaration.body >= 0:
         tokens = declaration.tokens
-        head = tokens[after_template(declaration) : declaration.parameters_open]
-        name = normalised(t for t in head if t.text not in _SPECIFIERS)
+        before = tokens[after_template(declaration) : declaration.parameters_open]
+        name = normalised(t for t in before if t.text not in _SPECIFIERS)
         types = ", ".join(normalised(p.type) + normalised(p.extents) for p in declaration.parameters)
         tail = normalised(tokens[declaration.parameters_close + 1 : declaration.body])
         tail = tail.split(":")[0]

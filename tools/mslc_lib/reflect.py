@@ -309,6 +309,6 @@ def _argument(
         layout.alignment,
         texts[last] == "&",
         layout.fields,
-        tuple(spell([a.place, *a.arguments]) for a in parameter.attributes),
+        tuple(f"{a.name}({spell(a.arguments)})" for a in parameter.attributes),
         number,
     )

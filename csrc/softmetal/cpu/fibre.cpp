@@ -1,8 +1,8 @@
 // Stacks, scheduling at barriers and ends, and faults of the fibres that fibre.h describes.
 //
-// Order of running: the lanes of one simdgroup go round in a ring until all of them wait at the threadgroup's barrier or
-// have returned; then the next simdgroup runs. All waiting lanes of a simdgroup wait for the same meeting (anything else
-// is reported at once), so the next lane of the ring can always run and no search is needed.
+// Order of running: the lanes of one simdgroup go round in a ring until all of them wait at the threadgroup's barrier
+// or have returned; then the next simdgroup runs. All waiting lanes of a simdgroup wait for the same meeting (anything
+// else is reported at once), so the next lane of the ring can always run and no search is needed.
 #include "softmetal/cpu/fibre.h"
 
 #include <sys/mman.h>
@@ -122,7 +122,8 @@ class Pool {
 
   static void release_sanitizer_state([[maybe_unused]] Lanes& lanes) {
 #if defined(SOFTMETAL_TSAN)
-    for (std::uint32_t lane = 0; lane < simdgroup_size; lane++) __tsan_destroy_fiber(lanes.fibres[lane].sanitizer_state);
+    for (std::uint32_t lane = 0; lane < simdgroup_size; lane++)
+      __tsan_destroy_fiber(lanes.fibres[lane].sanitizer_state);
 #endif
   }
 

@@ -105,6 +105,10 @@ inline bool load_constant(const ConstantValue& value, T& constant) {
   return value.defined;
 }
 
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"  // not every kernel can be vectorised
+#endif
 // Runs the threads one after another; for kernels whose threads never wait for each other.
 template <typename Body>
 __attribute__((always_inline)) inline void run_loops(const char*, const GroupPlace& place, const Body& body) {
@@ -117,6 +121,10 @@ __attribute__((always_inline)) inline void run_loops(const char*, const GroupPla
     }
   }
 }
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 // Runs the threads as fibres that keep step at barriers and simdgroup functions.
 template <typename Body>

@@ -62,7 +62,8 @@ struct Reduction {
     }
     std::uint32_t first = static_cast<std::uint32_t>(__builtin_ctz(simdgroup.live));
     T sum = values[first];
-    for_lanes(simdgroup.live & (simdgroup.live - 1), [&](std::uint32_t lane) { sum = Fold::combine(sum, values[lane]); });
+    for_lanes(simdgroup.live & (simdgroup.live - 1),
+              [&](std::uint32_t lane) { sum = Fold::combine(sum, values[lane]); });
     results_of<T>(simdgroup)[0] = sum;
   }
 };

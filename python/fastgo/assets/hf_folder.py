@@ -20,6 +20,7 @@ from fastgo.assets.float8 import DECODED
 from fastgo.assets.manifest import check_file_name
 from fastgo.assets.quant import Float32s, dequantize_planes, matrix_shape
 from fastgo.assets.safetensors import HeaderEntry, read_header
+from fastgo.assets.storage import read_at_most
 from fastgo.assets.strict_json import Fields, parse_object
 from fastgo.errors import InvalidFileError, ModelNotFoundError, UnsupportedModelError
 
@@ -151,8 +152,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
 
 def _read(path: Path, max_nbytes: int) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            raw = file.read(max_nbytes + 1)
+        raw = read_at_most(path, max_nbytes)
     except FileNotFoundError:
         return None
     except OSError as error:

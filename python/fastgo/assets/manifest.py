@@ -18,6 +18,7 @@ from typing import Any
 
 from fastgo.assets.config_checks import checked_config
 from fastgo.assets.quant import PLANE_ALIGNMENT, PlaneRange, get_format, layout, matrix_shape, total_nbytes
+from fastgo.assets.storage import read_at_most
 from fastgo.assets.strict_json import DAMAGED_HINT, Fields, parse_object
 from fastgo.errors import InvalidFileError, ModelNotFoundError, UnsupportedModelError
 from fastgo.models.config import ModelConfig
@@ -142,8 +143,7 @@ def load(path: Path) -> Manifest:
     """
     where = f"{path.parent.name}/{path.name}"
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_NBYTES + 1)
+        raw = read_at_most(path, MAX_NBYTES)
     except FileNotFoundError:
         raise ModelNotFoundError(f"no {FILE_NAME} in {path.parent}", hint="give a folder made by fastgo") from None
     except OSError as error:

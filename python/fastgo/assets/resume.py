@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fastgo.assets.manifest import ShardEntry, TensorEntry
-from fastgo.assets.storage import replace_durably
+from fastgo.assets.storage import read_at_most, replace_durably
 from fastgo.assets.strict_json import Fields, parse_object
 from fastgo.errors import InvalidFileError
 
@@ -51,8 +51,7 @@ class ConversionLog:
     def _read(self, folder: Path) -> bool:
         """False if there is no log of this conversion, or the files don't agree with it."""
         try:
-            with self._path.open("rb") as file:
-                data = parse_object(file.read(_MAX_NBYTES), _FILE_NAME)
+            data = parse_object(read_at_most(self._path, _MAX_NBYTES), _FILE_NAME)
             if data.get("key") != self._key:
                 return False
             fields = Fields(data, _FILE_NAME, frozenset({"key", "shards", "tensors"}))

@@ -77,6 +77,13 @@ def require_space(folder: Path, nbytes: int) -> None:
         )
 
 
+def read_at_most(path: Path, max_nbytes: int) -> bytes:
+    """A file's content; one byte more than `max_nbytes` if it is larger. Raises OSError."""
+    with path.open("rb") as file:
+        # A read of a given size allocates all of it, whatever the file has.
+        return file.read(min(os.fstat(file.fileno()).st_size, max_nbytes) + 1)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and flush it to the disk. Raises OSError."""
     with path.open("xb") as file:

@@ -1,12 +1,25 @@
-// <metal_atomic>: atomics of int, uint, ulong, bool and float. Threadgroups run on several OS threads, so these are real.
+// <metal_atomic>: atomics of int, uint, ulong, bool and float. Threadgroups run on several OS threads, so these are
+// real.
 #pragma once
 
 #include "scalar.h"
 
 namespace metal {
 
-enum memory_order { memory_order_relaxed, memory_order_acquire, memory_order_release, memory_order_acq_rel, memory_order_seq_cst };
-enum thread_scope { thread_scope_thread, thread_scope_simdgroup, thread_scope_threadgroup, thread_scope_device, thread_scope_system };
+enum memory_order {
+  memory_order_relaxed,
+  memory_order_acquire,
+  memory_order_release,
+  memory_order_acq_rel,
+  memory_order_seq_cst
+};
+enum thread_scope {
+  thread_scope_thread,
+  thread_scope_simdgroup,
+  thread_scope_threadgroup,
+  thread_scope_device,
+  thread_scope_system
+};
 
 template <typename T>
 struct atomic {
@@ -79,37 +92,37 @@ METAL_FUNC bool atomic_compare_exchange_weak_explicit(volatile atomic<T>* object
   return cpu::replace_if(cpu::address(object), *expected, desired, true);
 }
 
-#define SOFTMETAL_FETCH(name, builtin, expression)                                                       \
-  template <typename T>                                                                                  \
+#define SOFTMETAL_FETCH(name, builtin, expression)                                                        \
+  template <typename T>                                                                                   \
   METAL_FUNC T atomic_fetch_##name##_explicit(volatile atomic<T>* object, cpu::same<T> x, memory_order) { \
-    if constexpr (std::is_floating_point_v<T>) {                                                         \
-      return cpu::update(object, [=](T before) { return expression; });                                  \
-    } else {                                                                                             \
-      return builtin(cpu::address(object), x, __ATOMIC_RELAXED);                                         \
-    }                                                                                                    \
+    if constexpr (std::is_floating_point_v<T>) {                                                          \
+      return cpu::update(object, [=](T before) { return expression; });                                   \
+    } else {                                                                                              \
+      return builtin(cpu::address(object), x, __ATOMIC_RELAXED);                                          \
+    }                                                                                                     \
   }
 SOFTMETAL_FETCH(add, __atomic_fetch_add, before + x)
 SOFTMETAL_FETCH(sub, __atomic_fetch_sub, before - x)
 #undef SOFTMETAL_FETCH
 
-#define SOFTMETAL_FETCH(name, expression)                                                                \
-  template <typename T>                                                                                  \
+#define SOFTMETAL_FETCH(name, expression)                                                                 \
+  template <typename T>                                                                                   \
   METAL_FUNC T atomic_fetch_##name##_explicit(volatile atomic<T>* object, cpu::same<T> x, memory_order) { \
-    return cpu::update(object, [=](T before) { return static_cast<T>(expression); });                    \
-  }                                                                                                      \
-  template <typename T>                                                                                  \
+    return cpu::update(object, [=](T before) { return static_cast<T>(expression); });                     \
+  }                                                                                                       \
+  template <typename T>                                                                                   \
   METAL_FUNC void atomic_##name##_explicit(volatile atomic<T>* object, cpu::same<T> x, memory_order) {    \
-    cpu::update(object, [=](T before) { return static_cast<T>(expression); });                           \
+    cpu::update(object, [=](T before) { return static_cast<T>(expression); });                            \
   }
 SOFTMETAL_FETCH(min, x < before ? x : before)
 SOFTMETAL_FETCH(max, before < x ? x : before)
 #undef SOFTMETAL_FETCH
 
-#define SOFTMETAL_FETCH(name, builtin)                                                                   \
-  template <typename T>                                                                                  \
+#define SOFTMETAL_FETCH(name, builtin)                                                                    \
+  template <typename T>                                                                                   \
   METAL_FUNC T atomic_fetch_##name##_explicit(volatile atomic<T>* object, cpu::same<T> x, memory_order) { \
-    static_assert(std::is_integral_v<T>);                                                                \
-    return builtin(cpu::address(object), x, __ATOMIC_RELAXED);                                           \
+    static_assert(std::is_integral_v<T>);                                                                 \
+    return builtin(cpu::address(object), x, __ATOMIC_RELAXED);                                            \
   }
 SOFTMETAL_FETCH(and, __atomic_fetch_and)
 SOFTMETAL_FETCH(or, __atomic_fetch_or)

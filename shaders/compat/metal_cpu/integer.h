@@ -11,9 +11,8 @@ template <typename V>
 using enable_if_integer = std::enable_if_t<std::is_integral_v<element<V>>, int>;
 
 template <typename T>
-using wide = std::conditional_t<
-    sizeof(T) == 8, std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>,
-    std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>;
+using wide = std::conditional_t<sizeof(T) == 8, std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>,
+                                std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>;
 
 template <typename T>
 METAL_FUNC constexpr int count_bits(T value) {
@@ -93,11 +92,16 @@ METAL_FUNC constexpr T insert(T base, T inserted, uint offset, uint bits) {
 
 }  // namespace cpu
 
-#define SOFTMETAL_INTEGER_1(name, expression)                                                     \
-  template <typename V, cpu::enable_if_integer<V> = 0>                                            \
-  METAL_FUNC constexpr V name(const V& value) {                                                   \
-    using T = cpu::element<V>;                                                                    \
-    return cpu::each<T>([](auto c) { [[maybe_unused]] T x = c; return expression; }, value);      \
+#define SOFTMETAL_INTEGER_1(name, expression)          \
+  template <typename V, cpu::enable_if_integer<V> = 0> \
+  METAL_FUNC constexpr V name(const V& value) {        \
+    using T = cpu::element<V>;                         \
+    return cpu::each<T>(                               \
+        [](auto c) {                                   \
+          [[maybe_unused]] T x = c;                    \
+          return expression;                           \
+        },                                             \
+        value);                                        \
   }
 SOFTMETAL_INTEGER_1(popcount, cpu::count_bits(x))
 SOFTMETAL_INTEGER_1(clz, cpu::leading_zeros(x))
@@ -125,7 +129,7 @@ SOFTMETAL_INTEGER_2(subsat, cpu::subtract_saturated<T>(x, y))
 SOFTMETAL_INTEGER_2(hadd, ((wide_x + wide_y) >> 1))
 SOFTMETAL_INTEGER_2(rhadd, ((wide_x + wide_y + 1) >> 1))
 SOFTMETAL_INTEGER_2(mulhi, cpu::high_half<T>(x, y))
-SOFTMETAL_INTEGER_2(mul24, x * y)
+SOFTMETAL_INTEGER_2(mul24, x* y)
 SOFTMETAL_INTEGER_2(rotate, cpu::rotate_left<T>(x, y))
 #undef SOFTMETAL_INTEGER_2
 

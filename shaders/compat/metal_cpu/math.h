@@ -53,10 +53,10 @@ METAL_FUNC float pi_times(float x) { return x * 3.14159265358979323846f; }
 }  // namespace cpu
 
 // A function of one float, and its forms for the 16-bit types and vectors.
-#define SOFTMETAL_UNARY(name, expression)                                                    \
-  METAL_FUNC float name(float x) { return expression; }                                      \
-  template <typename V, cpu::enable_if_float_vector_or_small<V> = 0>                         \
-  METAL_FUNC auto name(const V& v) {                                                         \
+#define SOFTMETAL_UNARY(name, expression)                                                     \
+  METAL_FUNC float name(float x) { return expression; }                                       \
+  template <typename V, cpu::enable_if_float_vector_or_small<V> = 0>                          \
+  METAL_FUNC auto name(const V& v) {                                                          \
     return cpu::each<cpu::element<V>>([](auto c) { return name(static_cast<float>(c)); }, v); \
   }
 SOFTMETAL_UNARY(acos, __builtin_acosf(x))
@@ -94,15 +94,15 @@ SOFTMETAL_UNARY(trunc, __builtin_truncf(x))
 #undef SOFTMETAL_UNARY
 
 // A function of two floats.
-#define SOFTMETAL_BINARY(name, expression)                                                        \
-  METAL_FUNC float name(float x, float y) { return expression; }                                  \
-  template <typename A, typename B,                                                               \
-            std::enable_if_t<cpu::is_vector<A> || cpu::is_vector<B> || cpu::is_small_float<A> || \
-                                 cpu::is_small_float<B>, int> = 0>                                \
-  METAL_FUNC cpu::met<A, B> name(const A& a, const B& b) {                                        \
-    using V = cpu::met<A, B>;                                                                     \
-    return cpu::each<cpu::element<V>>(                                                            \
-        [](auto l, auto r) { return name(static_cast<float>(l), static_cast<float>(r)); }, V(a), V(b)); \
+#define SOFTMETAL_BINARY(name, expression)                                                                            \
+  METAL_FUNC float name(float x, float y) { return expression; }                                                      \
+  template <typename A, typename B,                                                                                   \
+            std::enable_if_t<                                                                                         \
+                cpu::is_vector<A> || cpu::is_vector<B> || cpu::is_small_float<A> || cpu::is_small_float<B>, int> = 0> \
+  METAL_FUNC cpu::met<A, B> name(const A& a, const B& b) {                                                            \
+    using V = cpu::met<A, B>;                                                                                         \
+    return cpu::each<cpu::element<V>>(                                                                                \
+        [](auto l, auto r) { return name(static_cast<float>(l), static_cast<float>(r)); }, V(a), V(b));               \
   }
 SOFTMETAL_BINARY(atan2, __builtin_atan2f(x, y))
 SOFTMETAL_BINARY(copysign, __builtin_copysignf(x, y))
@@ -196,7 +196,8 @@ template <typename V, typename C, std::enable_if_t<cpu::is_value<V>, int> = 0>
 METAL_FUNC constexpr V select(const V& a, const V& b, const C& condition) {
   return cpu::each<cpu::element<V>>([](auto x, auto y, auto c) { return c ? y : x; }, a, b, condition);
 }
-template <typename A, typename B, std::enable_if_t<cpu::is_scalar<A> && cpu::is_scalar<B> && !std::is_same_v<A, B>, int> = 0>
+template <typename A, typename B,
+          std::enable_if_t<cpu::is_scalar<A> && cpu::is_scalar<B> && !std::is_same_v<A, B>, int> = 0>
 METAL_FUNC constexpr cpu::common<A, B> select(A a, B b, bool condition) {
   return condition ? cpu::common<A, B>(b) : cpu::common<A, B>(a);
 }
@@ -211,11 +212,11 @@ METAL_FUNC constexpr V abs(const V& value) {
   }
 }
 
-#define SOFTMETAL_TEST(name, expression)                                                          \
-  METAL_FUNC bool name(float x) { return expression; }                                            \
-  template <typename V, cpu::enable_if_float_vector_or_small<V> = 0>                              \
-  METAL_FUNC auto name(const V& v) {                                                              \
-    return cpu::each<bool>([](auto c) { return name(static_cast<float>(c)); }, v);                \
+#define SOFTMETAL_TEST(name, expression)                                           \
+  METAL_FUNC bool name(float x) { return expression; }                             \
+  template <typename V, cpu::enable_if_float_vector_or_small<V> = 0>               \
+  METAL_FUNC auto name(const V& v) {                                               \
+    return cpu::each<bool>([](auto c) { return name(static_cast<float>(c)); }, v); \
   }
 SOFTMETAL_TEST(isfinite, (as_type<uint>(x) & 0x7F800000u) != 0x7F800000u)
 SOFTMETAL_TEST(isinf, (as_type<uint>(x) & 0x7FFFFFFFu) == 0x7F800000u)
@@ -241,13 +242,13 @@ METAL_FUNC constexpr bool all(const vec<bool, N>& v) {
   return result;
 }
 
-#define SOFTMETAL_EXPORT_MATH                                                                                     \
-  using metal::abs, metal::acos, metal::acosh, metal::asin, metal::asinh, metal::atan, metal::atan2, metal::atanh; \
+#define SOFTMETAL_EXPORT_MATH                                                                                        \
+  using metal::abs, metal::acos, metal::acosh, metal::asin, metal::asinh, metal::atan, metal::atan2, metal::atanh;   \
   using metal::ceil, metal::clamp, metal::copysign, metal::cos, metal::cosh, metal::cospi, metal::exp, metal::exp10; \
-  using metal::exp2, metal::fabs, metal::fdim, metal::floor, metal::fma, metal::fmax, metal::fmin, metal::fmod;   \
-  using metal::fract, metal::frexp, metal::ldexp, metal::log, metal::log10, metal::log2, metal::max, metal::min;  \
-  using metal::mix, metal::modf, metal::pow, metal::powr, metal::rint, metal::round, metal::rsqrt, metal::saturate; \
-  using metal::sign, metal::sin, metal::sincos, metal::sinh, metal::sinpi, metal::sqrt, metal::step, metal::tan;  \
+  using metal::exp2, metal::fabs, metal::fdim, metal::floor, metal::fma, metal::fmax, metal::fmin, metal::fmod;      \
+  using metal::fract, metal::frexp, metal::ldexp, metal::log, metal::log10, metal::log2, metal::max, metal::min;     \
+  using metal::mix, metal::modf, metal::pow, metal::powr, metal::rint, metal::round, metal::rsqrt, metal::saturate;  \
+  using metal::sign, metal::sin, metal::sincos, metal::sinh, metal::sinpi, metal::sqrt, metal::step, metal::tan;     \
   using metal::tanh, metal::tanpi, metal::trunc, metal::smoothstep, metal::isnan, metal::isinf, metal::isfinite;
 namespace precise {
 SOFTMETAL_EXPORT_MATH

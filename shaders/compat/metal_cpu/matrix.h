@@ -75,14 +75,14 @@ METAL_FUNC matrix<T, R, C> transpose(const matrix<T, C, R>& a) {
 
 }  // namespace metal
 
-#define SOFTMETAL_MATRICES(T, C)          \
+#define SOFTMETAL_MATRICES(T, C)           \
   typedef metal::matrix<T, C, 2> T##C##x2; \
   typedef metal::matrix<T, C, 3> T##C##x3; \
   typedef metal::matrix<T, C, 4> T##C##x4; \
-  namespace metal {                       \
-  using ::T##C##x2;                       \
-  using ::T##C##x3;                       \
-  using ::T##C##x4;                       \
+  namespace metal {                        \
+  using ::T##C##x2;                        \
+  using ::T##C##x3;                        \
+  using ::T##C##x4;                        \
   }
 SOFTMETAL_MATRICES(float, 2)
 SOFTMETAL_MATRICES(float, 3)

@@ -1,4 +1,5 @@
-// MSL's scalar types. half and bfloat are 16-bit storage; every operation is done in float32 and rounded to nearest even.
+// MSL's scalar types. half and bfloat are 16-bit storage; every operation is done in float32 and rounded to nearest
+// even.
 #pragma once
 
 #include <cstddef>
@@ -167,21 +168,20 @@ template <typename A, typename B>
 using common = typename Common<A, B>::type;
 
 template <typename A, typename B>
-using enable_if_small =
-    std::enable_if_t<is_scalar<A> && is_scalar<B> && (is_small_float<A> || is_small_float<B>), int>;
+using enable_if_small = std::enable_if_t<is_scalar<A> && is_scalar<B> && (is_small_float<A> || is_small_float<B>), int>;
 
-#define SOFTMETAL_ARITHMETIC(op)                                           \
-  template <typename A, typename B, enable_if_small<A, B> = 0>             \
-  METAL_FUNC constexpr common<A, B> operator op(A a, B b) {                \
-    return common<A, B>(static_cast<float>(a) op static_cast<float>(b));   \
-  }                                                                        \
-  template <typename F, typename B, std::enable_if_t<is_scalar<B>, int> = 0> \
-  METAL_FUNC constexpr SmallFloat<F>& operator op##=(SmallFloat<F>& a, B b) { \
-    return a = SmallFloat<F>(static_cast<float>(a) op static_cast<float>(b)); \
-  }                                                                        \
+#define SOFTMETAL_ARITHMETIC(op)                                                        \
+  template <typename A, typename B, enable_if_small<A, B> = 0>                          \
+  METAL_FUNC constexpr common<A, B> operator op(A a, B b) {                             \
+    return common<A, B>(static_cast<float>(a) op static_cast<float>(b));                \
+  }                                                                                     \
+  template <typename F, typename B, std::enable_if_t<is_scalar<B>, int> = 0>            \
+  METAL_FUNC constexpr SmallFloat<F>& operator op## = (SmallFloat<F> & a, B b) {        \
+    return a = SmallFloat<F>(static_cast<float>(a) op static_cast<float>(b));           \
+  }                                                                                     \
   template <typename A, typename F, std::enable_if_t<std::is_arithmetic_v<A>, int> = 0> \
-  METAL_FUNC constexpr A& operator op##=(A& a, SmallFloat<F> b) {          \
-    return a = static_cast<A>(static_cast<float>(a) op static_cast<float>(b)); \
+  METAL_FUNC constexpr A& operator op## = (A & a, SmallFloat<F> b) {                    \
+    return a = static_cast<A>(static_cast<float>(a) op static_cast<float>(b));          \
   }
 SOFTMETAL_ARITHMETIC(+)
 SOFTMETAL_ARITHMETIC(-)
@@ -189,10 +189,10 @@ SOFTMETAL_ARITHMETIC(*)
 SOFTMETAL_ARITHMETIC(/)
 #undef SOFTMETAL_ARITHMETIC
 
-#define SOFTMETAL_COMPARISON(op)                                \
-  template <typename A, typename B, enable_if_small<A, B> = 0>  \
-  METAL_FUNC constexpr bool operator op(A a, B b) {             \
-    return static_cast<float>(a) op static_cast<float>(b);      \
+#define SOFTMETAL_COMPARISON(op)                               \
+  template <typename A, typename B, enable_if_small<A, B> = 0> \
+  METAL_FUNC constexpr bool operator op(A a, B b) {            \
+    return static_cast<float>(a) op static_cast<float>(b);     \
   }
 SOFTMETAL_COMPARISON(==)
 SOFTMETAL_COMPARISON(!=)

@@ -23,18 +23,18 @@ METAL_FUNC void simdgroup_barrier(mem_flags) { softmetal::cpu::meet<softmetal::c
 
 namespace cpu {
 
-#define SOFTMETAL_FOLD(Type, label, expression)                   \
-  struct Type {                                                   \
-    static constexpr const char* name = "simd_" #label;           \
-    static constexpr const char* quad_name = "quad_" #label;      \
-    template <typename T>                                         \
+#define SOFTMETAL_FOLD(Type, label, expression)                     \
+  struct Type {                                                     \
+    static constexpr const char* name = "simd_" #label;             \
+    static constexpr const char* quad_name = "quad_" #label;        \
+    template <typename T>                                           \
     METAL_FUNC static constexpr T combine(const T& a, const T& b) { \
-      return static_cast<T>(expression);                          \
-    }                                                             \
-    template <typename T>                                         \
-    static constexpr T identity() {                               \
-      return T(Identity_##Type);                                  \
-    }                                                             \
+      return static_cast<T>(expression);                            \
+    }                                                               \
+    template <typename T>                                           \
+    static constexpr T identity() {                                 \
+      return T(Identity_##Type);                                    \
+    }                                                               \
   };
 // Integers wrap round, as a GPU's do.
 template <typename T>
@@ -61,13 +61,13 @@ constexpr uint quad_size = 4;
 
 }  // namespace cpu
 
-#define SOFTMETAL_REDUCTION(label, Fold)                                   \
-  template <typename T>                                                    \
-  METAL_FUNC T simd_##label(T value) {                                     \
-    return softmetal::cpu::meet<softmetal::cpu::Reduction<T, cpu::Fold>>(value); \
-  }                                                                        \
-  template <typename T>                                                    \
-  METAL_FUNC T quad_##label(T value) {                                     \
+#define SOFTMETAL_REDUCTION(label, Fold)                                             \
+  template <typename T>                                                              \
+  METAL_FUNC T simd_##label(T value) {                                               \
+    return softmetal::cpu::meet<softmetal::cpu::Reduction<T, cpu::Fold>>(value);     \
+  }                                                                                  \
+  template <typename T>                                                              \
+  METAL_FUNC T quad_##label(T value) {                                               \
     return softmetal::cpu::meet<softmetal::cpu::QuadReduction<T, cpu::Fold>>(value); \
   }
 SOFTMETAL_REDUCTION(sum, Sum)
@@ -79,22 +79,22 @@ SOFTMETAL_REDUCTION(or, Or)
 SOFTMETAL_REDUCTION(xor, Xor)
 #undef SOFTMETAL_REDUCTION
 
-#define SOFTMETAL_SCAN(label, Fold)                                                          \
-  template <typename T>                                                                      \
-  METAL_FUNC T simd_prefix_inclusive_##label(T value) {                                      \
-    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, true, 32>>(value);        \
-  }                                                                                          \
-  template <typename T>                                                                      \
-  METAL_FUNC T simd_prefix_exclusive_##label(T value) {                                      \
-    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, false, 32>>(value);       \
-  }                                                                                          \
-  template <typename T>                                                                      \
-  METAL_FUNC T quad_prefix_inclusive_##label(T value) {                                      \
-    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, true, 4>>(value);         \
-  }                                                                                          \
-  template <typename T>                                                                      \
-  METAL_FUNC T quad_prefix_exclusive_##label(T value) {                                      \
-    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, false, 4>>(value);        \
+#define SOFTMETAL_SCAN(label, Fold)                                                    \
+  template <typename T>                                                                \
+  METAL_FUNC T simd_prefix_inclusive_##label(T value) {                                \
+    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, true, 32>>(value);  \
+  }                                                                                    \
+  template <typename T>                                                                \
+  METAL_FUNC T simd_prefix_exclusive_##label(T value) {                                \
+    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, false, 32>>(value); \
+  }                                                                                    \
+  template <typename T>                                                                \
+  METAL_FUNC T quad_prefix_inclusive_##label(T value) {                                \
+    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, true, 4>>(value);   \
+  }                                                                                    \
+  template <typename T>                                                                \
+  METAL_FUNC T quad_prefix_exclusive_##label(T value) {                                \
+    return softmetal::cpu::meet<softmetal::cpu::Scan<T, cpu::Fold, false, 4>>(value);  \
   }
 SOFTMETAL_SCAN(sum, Sum)
 SOFTMETAL_SCAN(product, Product)
@@ -131,42 +131,42 @@ METAL_FUNC T shuffle_and_fill(T data, T filling, int shift, uint modulo) {
 
 }  // namespace cpu
 
-#define SOFTMETAL_SHUFFLES(group, width)                                                                   \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle(T data, ushort lane) {                                                      \
-    return cpu::shuffle_to<width>(data, lane);                                                             \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_broadcast(T data, ushort lane) {                                                    \
-    return cpu::shuffle_to<width>(data, lane);                                                             \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_xor(T data, ushort mask) {                                                  \
-    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() ^ mask);                              \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_up(T data, ushort delta) {                                                  \
-    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() - delta);                             \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_down(T data, ushort delta) {                                                \
-    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() + delta);                             \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_rotate_up(T data, ushort delta) {                                           \
-    return cpu::shuffle_to<width>(data, int(uint(cpu::place_in_group<width>() - delta) % width));          \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_rotate_down(T data, ushort delta) {                                         \
-    return cpu::shuffle_to<width>(data, int(uint(cpu::place_in_group<width>() + delta) % width));          \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_and_fill_up(T data, T filling, ushort delta, ushort modulo = width) {       \
-    return cpu::shuffle_and_fill<width>(data, filling, -int(delta), modulo);                               \
-  }                                                                                                        \
-  template <typename T>                                                                                    \
-  METAL_FUNC T group##_shuffle_and_fill_down(T data, T filling, ushort delta, ushort modulo = width) {     \
-    return cpu::shuffle_and_fill<width>(data, filling, int(delta), modulo);                                \
+#define SOFTMETAL_SHUFFLES(group, width)                                                               \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle(T data, ushort lane) {                                                  \
+    return cpu::shuffle_to<width>(data, lane);                                                         \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_broadcast(T data, ushort lane) {                                                \
+    return cpu::shuffle_to<width>(data, lane);                                                         \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_xor(T data, ushort mask) {                                              \
+    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() ^ mask);                          \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_up(T data, ushort delta) {                                              \
+    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() - delta);                         \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_down(T data, ushort delta) {                                            \
+    return cpu::shuffle_to<width>(data, cpu::place_in_group<width>() + delta);                         \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_rotate_up(T data, ushort delta) {                                       \
+    return cpu::shuffle_to<width>(data, int(uint(cpu::place_in_group<width>() - delta) % width));      \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_rotate_down(T data, ushort delta) {                                     \
+    return cpu::shuffle_to<width>(data, int(uint(cpu::place_in_group<width>() + delta) % width));      \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_and_fill_up(T data, T filling, ushort delta, ushort modulo = width) {   \
+    return cpu::shuffle_and_fill<width>(data, filling, -int(delta), modulo);                           \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  METAL_FUNC T group##_shuffle_and_fill_down(T data, T filling, ushort delta, ushort modulo = width) { \
+    return cpu::shuffle_and_fill<width>(data, filling, int(delta), modulo);                            \
   }
 SOFTMETAL_SHUFFLES(simd, 32)
 SOFTMETAL_SHUFFLES(quad, 4)

@@ -76,10 +76,10 @@ template <typename D, typename A, typename B, typename C>
 METAL_FUNC void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8>& d, const simdgroup_matrix<A, 8, 8>& a,
                                               const simdgroup_matrix<B, 8, 8>& b, const simdgroup_matrix<C, 8, 8>& c) {
   const auto& [a_, b_, c_] = std::forward_as_tuple(a.thread_elements(), b.thread_elements(), c.thread_elements());
-  const auto result = softmetal::cpu::meet<softmetal::cpu::MatrixMultiply>(
-      {{cpu::float_of(a_.x), cpu::float_of(a_.y)},
-       {cpu::float_of(b_.x), cpu::float_of(b_.y)},
-       {cpu::float_of(c_.x), cpu::float_of(c_.y)}});
+  const auto result =
+      softmetal::cpu::meet<softmetal::cpu::MatrixMultiply>({{cpu::float_of(a_.x), cpu::float_of(a_.y)},
+                                                            {cpu::float_of(b_.x), cpu::float_of(b_.y)},
+                                                            {cpu::float_of(c_.x), cpu::float_of(c_.y)}});
   d.thread_elements().x = D(result.value[0]);
   d.thread_elements().y = D(result.value[1]);
 }

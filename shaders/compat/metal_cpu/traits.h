@@ -16,14 +16,16 @@ using std::common_type;
 using std::common_type_t;
 using std::conditional;
 using std::conditional_t;
+using std::conjunction;
 using std::decay;
 using std::decay_t;
 using std::declval;
+using std::disjunction;
 using std::enable_if;
 using std::enable_if_t;
 using std::false_type;
-using std::integer_sequence;
 using std::index_sequence;
+using std::integer_sequence;
 using std::integral_constant;
 using std::is_array;
 using std::is_class;
@@ -47,6 +49,7 @@ using std::make_signed;
 using std::make_signed_t;
 using std::make_unsigned;
 using std::make_unsigned_t;
+using std::negation;
 using std::remove_const;
 using std::remove_const_t;
 using std::remove_cv;
@@ -58,9 +61,6 @@ using std::remove_reference_t;
 using std::true_type;
 using std::underlying_type;
 using std::underlying_type_t;
-using std::conjunction;
-using std::disjunction;
-using std::negation;
 
 // Address spaces have gone before a C++ compiler sees a type.
 template <typename T>

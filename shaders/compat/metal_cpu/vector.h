@@ -90,10 +90,10 @@ struct SwizzleReference {
   }
   METAL_FUNC constexpr vec<T, sizeof...(I)> get() const { return target.template swizzle<I...>(); }
 
-#define SOFTMETAL_COMPOUND(op)                               \
-  template <typename V>                                      \
-  METAL_FUNC constexpr void operator op##=(const V& value) const { \
-    *this = get() op value;                                  \
+#define SOFTMETAL_COMPOUND(op)                                       \
+  template <typename V>                                              \
+  METAL_FUNC constexpr void operator op## = (const V& value) const { \
+    *this = get() op value;                                          \
   }
   SOFTMETAL_COMPOUND(+)
   SOFTMETAL_COMPOUND(-)
@@ -177,8 +177,7 @@ struct packed_vec : cpu::Components<T, N, alignof(T)> {
   }
   template <typename A, typename B, typename... Rest,
             std::enable_if_t<cpu::components<A> + cpu::components<B> + (0 + ... + cpu::components<Rest>) == N, int> = 0>
-  METAL_FUNC constexpr packed_vec(const A& a, const B& b, const Rest&... rest)
-      : packed_vec(vec<T, N>(a, b, rest...)) {}
+  METAL_FUNC constexpr packed_vec(const A& a, const B& b, const Rest&... rest) : packed_vec(vec<T, N>(a, b, rest...)) {}
 
   METAL_FUNC T& operator[](std::size_t index) { return reinterpret_cast<T*>(this)[index]; }
   METAL_FUNC const T& operator[](std::size_t index) const { return reinterpret_cast<const T*>(this)[index]; }
@@ -249,11 +248,11 @@ using result_vector = vec<result_element<A, B>, VectorResult<A, B>::n>;
         [](auto l, auto r) { return static_cast<T>(l) op static_cast<T>(r); }, a, b);         \
   }                                                                                           \
   template <typename T, int N, typename B, cpu::enable_if_vectors<vec<T, N>, B> = 0>          \
-  METAL_FUNC constexpr vec<T, N>& operator op##=(vec<T, N>& a, const B& b) {                  \
+  METAL_FUNC constexpr vec<T, N>& operator op## = (vec<T, N> & a, const B& b) {               \
     return a = a op b;                                                                        \
   }                                                                                           \
   template <typename T, int N, typename B, cpu::enable_if_vectors<packed_vec<T, N>, B> = 0>   \
-  METAL_FUNC constexpr packed_vec<T, N>& operator op##=(packed_vec<T, N>& a, const B& b) {    \
+  METAL_FUNC constexpr packed_vec<T, N>& operator op## = (packed_vec<T, N> & a, const B& b) { \
     return a = a op b;                                                                        \
   }
 SOFTMETAL_BINARY(+)
@@ -268,12 +267,12 @@ SOFTMETAL_BINARY(<<)
 SOFTMETAL_BINARY(>>)
 #undef SOFTMETAL_BINARY
 
-#define SOFTMETAL_COMPARISON(op)                                                                        \
-  template <typename A, typename B, cpu::enable_if_vectors<A, B> = 0>                                   \
-  METAL_FUNC constexpr vec<bool, cpu::VectorResult<A, B>::n> operator op(const A& a, const B& b) {      \
-    using T = cpu::result_element<A, B>;                                                                \
-    return cpu::map<bool, cpu::VectorResult<A, B>::n>(                                                  \
-        [](auto l, auto r) { return static_cast<T>(l) op static_cast<T>(r); }, a, b);                   \
+#define SOFTMETAL_COMPARISON(op)                                                                   \
+  template <typename A, typename B, cpu::enable_if_vectors<A, B> = 0>                              \
+  METAL_FUNC constexpr vec<bool, cpu::VectorResult<A, B>::n> operator op(const A& a, const B& b) { \
+    using T = cpu::result_element<A, B>;                                                           \
+    return cpu::map<bool, cpu::VectorResult<A, B>::n>(                                             \
+        [](auto l, auto r) { return static_cast<T>(l) op static_cast<T>(r); }, a, b);              \
   }
 SOFTMETAL_COMPARISON(==)
 SOFTMETAL_COMPARISON(!=)
@@ -285,14 +284,14 @@ SOFTMETAL_COMPARISON(&&)
 SOFTMETAL_COMPARISON(||)
 #undef SOFTMETAL_COMPARISON
 
-#define SOFTMETAL_UNARY(op, R)                                                   \
-  template <typename T, int N>                                                   \
-  METAL_FUNC constexpr vec<R, N> operator op(const vec<T, N>& a) {               \
-    return cpu::map<R, N>([](auto v) { return static_cast<R>(op v); }, a);       \
-  }                                                                              \
-  template <typename T, int N>                                                   \
-  METAL_FUNC constexpr vec<R, N> operator op(const packed_vec<T, N>& a) {        \
-    return op vec<T, N>(a);                                                      \
+#define SOFTMETAL_UNARY(op, R)                                             \
+  template <typename T, int N>                                             \
+  METAL_FUNC constexpr vec<R, N> operator op(const vec<T, N>& a) {         \
+    return cpu::map<R, N>([](auto v) { return static_cast<R>(op v); }, a); \
+  }                                                                        \
+  template <typename T, int N>                                             \
+  METAL_FUNC constexpr vec<R, N> operator op(const packed_vec<T, N>& a) {  \
+    return op vec<T, N>(a);                                                \
   }
 SOFTMETAL_UNARY(-, T)
 SOFTMETAL_UNARY(+, T)
@@ -324,23 +323,23 @@ METAL_FUNC constexpr vec<T, N> operator--(vec<T, N>& a, int) {
 }  // namespace metal
 
 // The named vectors exist with and without `using namespace metal`, as in Metal.
-#define SOFTMETAL_VECTORS(name, T)               \
-  typedef metal::vec<T, 2> name##2;              \
-  typedef metal::vec<T, 3> name##3;              \
-  typedef metal::vec<T, 4> name##4;              \
+#define SOFTMETAL_VECTORS(name, T)                  \
+  typedef metal::vec<T, 2> name##2;                 \
+  typedef metal::vec<T, 3> name##3;                 \
+  typedef metal::vec<T, 4> name##4;                 \
   typedef metal::packed_vec<T, 2> packed_##name##2; \
   typedef metal::packed_vec<T, 3> packed_##name##3; \
   typedef metal::packed_vec<T, 4> packed_##name##4; \
-  typedef metal::vec<T, 2> simd_##name##2;       \
-  typedef metal::vec<T, 3> simd_##name##3;       \
-  typedef metal::vec<T, 4> simd_##name##4;       \
-  namespace metal {                              \
-  using ::name##2;                               \
-  using ::name##3;                               \
-  using ::name##4;                               \
-  using ::packed_##name##2;                      \
-  using ::packed_##name##3;                      \
-  using ::packed_##name##4;                      \
+  typedef metal::vec<T, 2> simd_##name##2;          \
+  typedef metal::vec<T, 3> simd_##name##3;          \
+  typedef metal::vec<T, 4> simd_##name##4;          \
+  namespace metal {                                 \
+  using ::name##2;                                  \
+  using ::name##3;                                  \
+  using ::name##4;                                  \
+  using ::packed_##name##2;                         \
+  using ::packed_##name##3;                         \
+  using ::packed_##name##4;                         \
   }
 SOFTMETAL_VECTORS(bool, bool)
 SOFTMETAL_VECTORS(char, char)
