@@ -4,7 +4,8 @@
 
 Every figure comes from pairs of processes run one right after the other (A B A B ...), so that what else the machine
 does falls on both. A ratio is fastgo's figure over llama.cpp's of the same pair; above 1 fastgo is better, also for
-times and memory, whose ratios are turned round. Results are printed and written to bench/results as JSON.
+times and memory, whose ratios are turned round. A pair that other processes disturbed is measured anew while there is
+patience left; how much of the machine they used is kept beside the figures. Results are printed and written to bench/results as JSON.
 Units: tokens a second, seconds, bytes.
 """
 
@@ -17,15 +18,18 @@ import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fastgo.assets import catalog, repository
 from fastgo.bench.spread import Spread
 from fastgo.errors import FastgoError, UsageError
 from llama_cpp import find_or_build
 from peers import FastgoPeer, LlamaPeer, Peer, SpeedTest, prompt_of
+from quiet import OthersLoad, wait_until_quiet
 
 RESULTS = Path(__file__).parent / "results"
 PROMPT_TOKENS = 512
@@ -36,6 +40,17 @@ SPEED_TESTS = (
     SpeedTest("tg", 128),
     SpeedTest("tg", 128, depth=2048),
 )
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pair(Generic[T]):
+    """What both programs did, fastgo first, and the part of the machine that others used meanwhile."""
+
+    ours: T
+    theirs: T
+    others: float | None
 
 
 def main() -> None:
@@ -55,6 +70,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of both")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of processes for each figure")
     parser.add_argument("--repeats", type=int, default=3, help="measurements within a process")
+    parser.add_argument("--max-others", type=float, default=0.05, help="part of the machine that others may use")
+    parser.add_argument("--patience", type=float, default=300, help="seconds to wait for a quiet machine, each figure")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args()
     options.model = options.model or ["gemma3", "smollm2"]
@@ -66,12 +83,13 @@ def _options() -> argparse.Namespace:
 
 def _compare_model(model: str, options: argparse.Namespace) -> None:
     cache = repository.cache_dir() / "peers"
+    cache.mkdir(parents=True, exist_ok=True)
     programs = find_or_build(cache / "llama.cpp", options.threads)
     file = _gguf(model, cache)
     peers: tuple[Peer, Peer] = (FastgoPeer(file, options.threads), LlamaPeer(programs, file, options.threads))
     rows = [_speed_row(peers, test, options) for test in SPEED_TESTS]
     if programs.complete is not None:
-        rows += _start_rows(peers, file, cache, options.pairs)
+        rows += _start_rows(peers, file, cache, options)
     result = {
         "model": file.stem,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -81,7 +99,7 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
         "repeats": options.repeats,
         "fastgo": peers[0].facts,
         "llama.cpp": peers[1].facts,
-        "load_average": os.getloadavg()[0],
+        "max_others": options.max_others,
         "rows": rows,
     }
     options.results.mkdir(parents=True, exist_ok=True)
@@ -98,55 +116,53 @@ def _gguf(model: str, cache: Path) -> Path:
         if not path.is_file():
             raise UsageError(f"no such file: {model}", hint=f"give a .gguf file or one of {catalog.KNOWN_NAMES}")
         return path.resolve()
-    cache.mkdir(parents=True, exist_ok=True)
     return catalog.gguf_source(entry, cache)
 
 
 def _speed_row(peers: tuple[Peer, Peer], test: SpeedTest, options: argparse.Namespace) -> dict[str, Any]:
-    return _pairs(test.label, peers, options.pairs, lambda peer: peer.tokens_per_s(test, options.repeats))
+    samples = _pairs(peers, options, lambda peer: peer.tokens_per_s(test, options.repeats))
+    return _row(test.label, samples, smaller_is_better=False, unit="tokens/s")
 
 
-def _start_rows(peers: tuple[Peer, Peer], file: Path, cache: Path, pairs: int) -> list[dict[str, Any]]:
+def _start_rows(peers: tuple[Peer, Peer], file: Path, cache: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Process start to the first token after a prompt, and the peak of resident memory of those processes."""
     prompt = cache / f"prompt-{file.stem}.txt"
     prompt.write_text(prompt_of(PROMPT_TOKENS, file))
-    memory: dict[str, list[float]] = {peer.name: [] for peer in peers}
-
-    def first_token(peer: Peer) -> float:
-        seconds, peak = peer.first_token(prompt)
-        memory[peer.name].append(peak)
-        return seconds
-
-    first_token(peers[0])
-    first_token(peers[1])
-    for figures in memory.values():
-        figures.clear()
+    for peer in peers:
+        peer.first_token(prompt)  # files are in the page cache from here on
+    samples = _pairs(peers, options, lambda peer: peer.first_token(prompt))
+    seconds = [Pair(pair.ours[0], pair.theirs[0], pair.others) for pair in samples]
+    memory = [Pair(pair.ours[1], pair.theirs[1], pair.others) for pair in samples]
     label = f"start to first token after {PROMPT_TOKENS}"
-    row = _pairs(label, peers, pairs, first_token, smaller_is_better=True, unit="s")
-    samples = iter(zip(memory[peers[0].name], memory[peers[1].name], strict=True))
-    return [row, _row("peak memory", list(samples), smaller_is_better=True, unit="bytes")]
+    return [
+        _row(label, seconds, smaller_is_better=True, unit="s"),
+        _row("peak memory", memory, smaller_is_better=True, unit="bytes"),
+    ]
 
 
-def _pairs(
-    label: str,
-    peers: tuple[Peer, Peer],
-    pairs: int,
-    measure: Callable[[Peer], float],
-    *,
-    smaller_is_better: bool = False,
-    unit: str = "tokens/s",
-) -> dict[str, Any]:
-    samples = [(measure(peers[0]), measure(peers[1])) for _ in range(pairs)]
-    return _row(label, samples, smaller_is_better=smaller_is_better, unit=unit)
+def _pairs(peers: tuple[Peer, Peer], options: argparse.Namespace, measure: Callable[[Peer], T]) -> list[Pair[T]]:
+    """Measures pairs; those that others disturbed again and again, until patience ends: then they count as they are."""
+    deadline = time.monotonic() + options.patience
+    pairs: list[Pair[T]] = []
+    while len(pairs) < options.pairs:
+        wait_until_quiet(options.max_others, deadline)
+        load = OthersLoad()
+        pair = Pair(measure(peers[0]), measure(peers[1]), load.fraction())
+        if (pair.others or 0.0) <= options.max_others or time.monotonic() >= deadline:
+            pairs.append(pair)
+    return pairs
 
 
-def _row(label: str, samples: list[tuple[float, float]], *, smaller_is_better: bool, unit: str) -> dict[str, Any]:
-    ratios = Spread.of([theirs / ours if smaller_is_better else ours / theirs for ours, theirs in samples])
-    ours, theirs = (statistics.median(column) for column in zip(*samples, strict=True))
+def _row(label: str, pairs: list[Pair[float]], *, smaller_is_better: bool, unit: str) -> dict[str, Any]:
+    quotients = [pair.ours / pair.theirs for pair in pairs]
+    ratios = Spread.of([1 / quotient for quotient in quotients] if smaller_is_better else quotients)
+    ours, theirs = statistics.median(pair.ours for pair in pairs), statistics.median(pair.theirs for pair in pairs)
+    others = max((pair.others for pair in pairs if pair.others is not None), default=None)
     scale, shown = (1e6, "MB") if unit == "bytes" else (1.0, unit)
+    note = "" if others is None else f", others used {100 * others:.0f} %"
     print(
         f"{label:34s} fastgo {ours / scale:9.2f}  llama.cpp {theirs / scale:9.2f} {shown:9s} "
-        f"ratio {ratios.median:5.2f} ({ratios.min:.2f} to {ratios.max:.2f})",
+        f"ratio {ratios.median:5.2f} ({ratios.min:.2f} to {ratios.max:.2f}){note}",
         flush=True,
     )
     return {
@@ -155,7 +171,8 @@ def _row(label: str, samples: list[tuple[float, float]], *, smaller_is_better: b
         "fastgo": ours,
         "llama.cpp": theirs,
         "ratio": ratios.to_json(),
-        "samples": [list(pair) for pair in samples],
+        "others": others,
+        "samples": [[pair.ours, pair.theirs] for pair in pairs],
     }
 
 

@@ -43,6 +43,8 @@ function(fastgo_translate_shaders name sources include_dir)
   if(NOT APPLE)
     configure_file(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/shader_list_cpu.cpp.in ${generated}/shader_list_cpu.cpp @ONLY)
     add_library(${name}_cpu OBJECT ${kernels} ${generated}/shader_list_cpu.cpp)
+    # Shaders read memory through pointers of other types, take char as signed, and round after every operation.
+    target_compile_options(${name}_cpu PRIVATE -fno-strict-aliasing -fsigned-char -ffp-contract=off)
     target_include_directories(${name}_cpu PUBLIC ${FASTGO_CSRC} ${FASTGO_CSRC}/softmetal ${FASTGO_COMPAT})
   endif()
 endfunction()

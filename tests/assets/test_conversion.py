@@ -217,7 +217,7 @@ def test_two_processes_with_the_same_target(tmp_path: Path) -> None:
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:
-    """A table of 256 MB is converted by a process that may only allocate 160 MB beyond what imports take."""
+    """A table of 256 MB is converted by a process that may only allocate 64 MB beyond what imports take."""
     big = tensors() | {"model.embed_tokens.weight": np.ones((1 << 20, 64), np.float32)}
     write_hf(tmp_path / "m", weights=big)
     code = """

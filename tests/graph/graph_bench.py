@@ -54,9 +54,7 @@ class GraphBench:
 
     def evaluate(self) -> list[Array]:
         """What the graph as it stands means: every node's reference, each value in memory of its own."""
-        values: dict[Tensor, Array] = {
-            t: self.arrays[name].ravel().astype(np.float64) for name, t in self.tensors.items()
-        }
+        values = {self.tensors[name]: array.ravel().astype(np.float64) for name, array in self.arrays.items()}
         for node in self.graph.nodes:
             inputs = {name: view_of(values[tensor.root], tensor) for name, tensor in node.inputs.items()}
             found = node.op.reference(**inputs, **node.attributes)

@@ -30,8 +30,10 @@ INPUTS = {
 def draw_node(data: Any, bench: GraphBench, values: list[Tensor]) -> Tensor:
     """One more operation on any of the values, most likely the latest."""
     pick = st.sampled_from(range(len(values))).map(lambda i: values[-1 - i])
-    kind = data.draw(st.sampled_from(["add", "add", "norm", "norm", "matmul", "mlp", "glu", "copy", "rows"]))
+    kind = data.draw(st.sampled_from(["branch", "branch", "add", "norm", "matmul", "mlp", "glu", "copy", "rows"]))
     x, weights = data.draw(pick), bench.tensors
+    if kind == "branch":
+        return draw_branch(data, bench, x)
     if kind == "add":
         return add(x, data.draw(pick))
     if kind == "norm":
@@ -47,8 +49,19 @@ def draw_node(data: Any, bench: GraphBench, values: list[Tensor]) -> Tensor:
     return copy(x.reshape(COLUMNS, ROWS).transpose(1, 0))
 
 
+def draw_branch(data: Any, bench: GraphBench, x: Tensor) -> Tensor:
+    """A residual branch as models have them: norms before and after it or not."""
+    h, weights = x, bench.tensors
+    if data.draw(st.booleans()):
+        h = rms_norm(h, weights["w norm"], eps=1e-3)
+    h = matmul(h, weights["w a"])
+    if data.draw(st.booleans()):
+        h = rms_norm(h, weights["w norm"], eps=1e-3)
+    return add(x, h)
+
+
 def draw_graph(data: Any) -> GraphBench:
-    """Up to 14 nodes over the inputs; some values, or rows of them, are results."""
+    """Up to twelve steps over the input; some values, or rows of them, are results."""
     bench = GraphBench(INPUTS)
     values = [bench.tensors["x"]]
     for _ in range(data.draw(st.integers(1, 12))):
@@ -63,7 +76,7 @@ def assert_close(got: list[np.ndarray], want: list[np.ndarray]) -> None:
         np.testing.assert_allclose(values, expected, rtol=2e-4, atol=2e-4 * max(1.0, np.abs(expected).max()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_passes_and_memory_keep_every_value(data: Any) -> None:
     bench = draw_graph(data)
@@ -84,7 +97,7 @@ def lifetimes(graph: Graph) -> dict[Tensor, tuple[int, int]]:
     return {root: (min(s), max(s)) for root, s in steps.items() if root.storage is Storage.ARENA}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), st.sampled_from([4, 16, 256]))
 def test_plan_never_overlaps_living_tensors(data: Any, alignment: int) -> None:
     graph = draw_graph(data).graph

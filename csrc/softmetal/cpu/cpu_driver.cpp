@@ -35,9 +35,7 @@ DeviceInfo describe_machine(const Environment& environment) {
 class CpuDriver final : public Driver {
  public:
   explicit CpuDriver(const Environment& environment)
-      : environment_(environment),
-        info_(describe_machine(environment)),
-        executor_(thread_count(environment)) {
+      : environment_(environment), info_(describe_machine(environment)), executor_(thread_count(environment)) {
     throw_kernel_faults();
   }
 

@@ -25,7 +25,7 @@ struct Launch {
   void* const* buffers;  // by [[buffer(n)]] index, offset already added; 31 entries
   Size3 threads_per_grid;
   Size3 threadgroups_per_grid;
-  Size3 threads_per_threadgroup;                // as dispatched
+  Size3 threads_per_threadgroup;                 // as dispatched
   const std::uint32_t* threadgroup_memory_size;  // dynamic memory by [[threadgroup(n)]] index, bytes; 31 entries
   const ConstantValue* constants;
 };

@@ -80,9 +80,12 @@ class ModelFolder:
         return dequantize(entry.format, self.planar(name), *entry.matrix_shape).reshape(entry.shape)
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Hash every shard and compare with the manifest. Raises InvalidFileError on the first that differs."""
+        """Hash every shard and compare with the manifest.
+
+        Raises InvalidFileError on the first that differs; the message names the first tensor in it that does.
+        """
         done = 0
-        for shard in self.manifest.shards:
+        for index, shard in enumerate(self.manifest.shards):
             digest = hashlib.sha256()
             with (self.path / shard.file).open("rb") as file:
                 while chunk := file.read(8 << 20):
@@ -91,7 +94,17 @@ class ModelFolder:
                     if progress:
                         progress(done, self.nbytes, f"verifying {shard.file}")
             if digest.hexdigest() != shard.sha256:
-                raise InvalidFileError(f"{shard.file} differs from its SHA-256 in the manifest", hint=DAMAGED_HINT)
+                damaged = self._first_damaged(index)
+                what = f"tensor {damaged} in {shard.file}" if damaged else f"the header of {shard.file}"
+                raise InvalidFileError(f"{what} differs from its SHA-256 in the manifest", hint=DAMAGED_HINT)
+
+    def _first_damaged(self, shard: int) -> str | None:
+        """The first tensor of a shard whose bytes are not those of the manifest; None if all are."""
+        entries = sorted((entry.offset, name) for name, entry in self.tensors.items() if entry.shard == shard)
+        for _, name in entries:
+            if hashlib.sha256(self.planar(name).data).hexdigest() != self.tensors[name].sha256:
+                return name
+        return None
 
     def _check_file(self, name: str, nbytes: int | None) -> None:
         try:

@@ -3,6 +3,7 @@
     <cache>/models/<key>/      an imported model; the key stands for the source's content and the importer's version
     <cache>/sources/<print>    SHA-256 of a source file that was hashed before; the print is of size, time and samples
     <cache>/locks/<key>        held by the process that imports that model; others wait
+    <cache>/used/<key>         its time is when that model was last opened, give or take an hour
 
 Whether a file was imported before is known from its size, time and some samples: no gigabytes are read on a start. A
 file that was only copied or touched is hashed again and finds the same import.
@@ -15,7 +16,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from fastgo import switches
@@ -29,6 +32,7 @@ from fastgo.assets.new_folder import TEMPORARY_MARK, WORK_MARK
 from fastgo.assets.storage import Progress
 from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError
 
+_USE_RESOLUTION_SECONDS = 3600
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,6 +74,7 @@ def open_model(name_or_path: str | Path, progress: Progress | None = None) -> Mo
         return _open_gguf(path, progress)
     for model in list_models():
         if text in (model.name, model.path.name):
+            _note_use(model.path.name)
             return model
     kind = "file" if os.sep in text or path.suffix else "model"
     raise ModelNotFoundError(
@@ -103,9 +108,7 @@ def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> 
 
 
 def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
-    return _open_source(
-        path, lambda: storage.fingerprint(path), lambda: storage.file_sha256(path, progress), progress
-    )
+    return _open_source(path, lambda: storage.fingerprint(path), lambda: storage.file_sha256(path, progress), progress)
 
 
 def _open_hf_folder(path: Path, progress: Progress | None) -> ModelFolder:
@@ -144,9 +147,24 @@ def _key(sha256: str) -> str:
 def _open_import(key: str) -> ModelFolder | None:
     """The import under that key if it is there and sound."""
     try:
-        return ModelFolder.open(cache_dir() / "models" / key)
+        model = ModelFolder.open(cache_dir() / "models" / key)
     except FastgoError:
         return None
+    _note_use(key)
+    return model
+
+
+def used_path(key: str) -> Path:
+    """The file whose time is that of the model's last use."""
+    return cache_dir() / "used" / key
+
+
+def _note_use(key: str) -> None:
+    path = used_path(key)
+    with suppress(OSError):  # a cache that can only be read is fine
+        if not path.exists() or time.time() - path.stat().st_mtime > _USE_RESOLUTION_SECONDS:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
 
 def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress | None) -> ModelFolder:
@@ -166,6 +184,7 @@ def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress
             scratch = tempfile.TemporaryDirectory(prefix=f".{key}{TEMPORARY_MARK}", dir=models)
         with scratch as folder:
             import_model(source(Path(folder)), models / key, progress, source_sha256=sha256)
+        _note_use(key)
         return ModelFolder.open(models / key)
 
 

@@ -16,7 +16,9 @@ from fastgo.cli.convert import convert
 from fastgo.cli.env import env
 from fastgo.cli.inspect_model import inspect_model
 from fastgo.cli.list_models import list_models
+from fastgo.cli.remove import remove, show_cache
 from fastgo.cli.run import run
+from fastgo.cli.verify import verify
 from fastgo.errors import INTERRUPTED_EXIT_CODE, FastgoError
 
 UNEXPECTED_EXIT_CODE = 70
@@ -83,4 +85,7 @@ app.command("convert")(convert)
 app.command("bench")(bench)
 app.command("list")(list_models)
 app.command("inspect")(inspect_model)
+app.command("verify")(verify)
+app.command("rm")(remove)
+app.command("cache")(show_cache)
 app.command("env")(env)

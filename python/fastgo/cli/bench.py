@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastgo.engine.engine import Engine
 
 _MAX_SIZE = 1 << 30
+_MAX_DIGITS = 10
 
 
 class BenchFormat(str, Enum):
@@ -69,8 +70,9 @@ def bench(
 
 def _numbers(option: str, text: str, smallest: int = 0) -> list[int]:
     """Whole numbers between commas."""
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and smallest <= int(part) <= _MAX_SIZE for part in parts):
+    parts = [part.strip() for part in text.split(",")]
+    are_short = all(part.isdecimal() and len(part) <= _MAX_DIGITS for part in parts)
+    if not are_short or not all(smallest <= int(part) <= _MAX_SIZE for part in parts):
         raise UsageError(
             f"{option}: expected whole numbers from {smallest} up with commas between, found {text!r}",
             hint=f"for instance {option} 1,512",

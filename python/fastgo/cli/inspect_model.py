@@ -8,6 +8,7 @@ import typer
 
 from fastgo.cli import ui
 from fastgo.cli.formats import Format
+from fastgo.errors import OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
     from fastgo.assets.model_folder import ModelFolder
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 def inspect_model(
     model: Annotated[str, typer.Argument(help="Name, model folder or .gguf file.", metavar="NAME|PATH")],
     output: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.TABLE,
+    fit: Annotated[bool, typer.Option("--fit", help="Show instead whether it fits into the device's memory.")] = False,
+    context: Annotated[int | None, typer.Option(min=1, help="Length of the context for --fit, in tokens.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device for --fit; see `fastgo env`.")] = None,
 ) -> None:
     """Show a model's architecture, tensor formats, tokenizer and files."""
     from fastgo.assets import repository
 
     with ui.progress() as progress:
         folder = repository.open_model(model, progress=progress)
+    if fit:
+        _show_fit(folder, context, device, output)
+        return
     facts = describe(folder)
     if output is Format.JSON:
         ui.json_data(facts)
@@ -90,6 +97,32 @@ def _show(facts: dict[str, Any]) -> None:
     ui.table(rows, header=("format", "tensors", "parameters", "size"), right=(1, 2, 3))
     ui.data("")
     ui.table([(file["name"], ui.size(file["bytes"])) for file in facts["files"]], header=("file", "size"), right=(1,))
+
+
+def _show_fit(folder: ModelFolder, context: int | None, device: str | None, output: Format) -> None:
+    """Shows the bytes that the model takes. Raises OutOfMemoryError if the device has fewer."""
+    from fastgo.engine.devices import open_device
+    from fastgo.engine.fit import estimate
+
+    limit = folder.config.max_position_embeddings
+    if context is not None and context > limit:
+        raise UsageError(f"--context: the model's own limit is {limit} tokens, found {context}")
+    opened = open_device(device)
+    found = estimate(folder, context or limit, opened.info["memory_bytes"], opened.heap_alignment)
+    facts = {name: value for name, value in vars(found).items() if name != "context"}
+    if output is Format.JSON:
+        ui.json_data({"context": found.context, "fits": found.fits, "total": found.total, **facts})
+    else:
+        names = ("weights", "kv_cache", "scratch", "total", "available")
+        rows = [(name.replace("_", " "), ui.size(getattr(found, name))) for name in names]
+        ui.table([("context", f"{found.context} tokens"), *rows])
+    if not found.fits:
+        hint = f"the largest context that fits has {found.largest_context} tokens"
+        raise OutOfMemoryError(
+            f"{folder.name} with {found.context} tokens needs {ui.size(found.total)}, "
+            f"the device has {ui.size(found.available)}",
+            hint=hint if found.largest_context else "use a smaller model, or quantise it with `fastgo convert`",
+        )
 
 
 def _tokenizer_line(info: dict[str, Any] | None) -> str:

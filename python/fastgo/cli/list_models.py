@@ -14,7 +14,7 @@ def list_models(
     output: Annotated[Format, typer.Option("--format", help="How to write the list.")] = Format.TABLE,
 ) -> None:
     """List the imported models and the names that can be imported."""
-    from fastgo.assets import catalog, repository
+    from fastgo.assets import cache, catalog, repository
 
     models = repository.list_models()
     entries = [
@@ -23,6 +23,7 @@ def list_models(
             "architecture": model.config.architecture,
             "bytes": model.nbytes,
             "path": str(model.path),
+            "last_used": cache.last_used(model.path),
         }
         for model in models
     ]
@@ -30,8 +31,17 @@ def list_models(
         ui.json_data({"models": entries, "catalogue": list(catalog.BY_NAME)})
         return
     if models:
-        rows = [(model.name, model.config.architecture, ui.size(model.nbytes), str(model.path)) for model in models]
-        ui.table(rows, header=("name", "architecture", "size", "folder"), right=(2,))
+        rows = [
+            (
+                model.name,
+                model.config.architecture,
+                ui.size(model.nbytes),
+                cache.age(cache.last_used(model.path)),
+                str(model.path),
+            )
+            for model in models
+        ]
+        ui.table(rows, header=("name", "architecture", "size", "last used", "folder"), right=(2,))
     else:
         ui.note("no models were imported yet")
-    ui.note(f"names to run: {catalog.KNOWN_NAMES}; or any .gguf file")
+    ui.note(f"names to run: {catalog.KNOWN_NAMES}; or any .gguf file or Hugging Face folder")

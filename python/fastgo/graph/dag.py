@@ -24,7 +24,7 @@ class Storage(Enum):
     STATE = "state"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Tensor:
     """A view of `shape` elements of `dtype`. A quantised weight has its format as dtype and no usable strides.
 
@@ -40,6 +40,9 @@ class Tensor:
     offset: int = 0
     base: Tensor | None = None
     own_producer: Node | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.shape} {self.dtype}>"
 
     @property
     def root(self) -> Tensor:
@@ -123,7 +126,7 @@ class Op:
     reference: Callable[..., Any]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Node:
     """One use of an operation. Inputs and outputs carry the kernel's argument names."""
 
@@ -131,6 +134,9 @@ class Node:
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     attributes: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {self.inputs} -> {self.outputs}>"
 
     def __getattr__(self, name: str) -> Any:
         try:

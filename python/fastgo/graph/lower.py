@@ -48,6 +48,17 @@ def pack_arguments(kernel: str, values: Mapping[str, Any]) -> bytes:
     return bytes(packed)
 
 
+def _buffer_arguments(kernel: str) -> list[dict[str, Any]]:
+    """Reflection of the buffers behind the argument struct."""
+    return [a for a in _reflection(kernel)["arguments"] if a["is_buffer"] and a["index"] > 0]
+
+
+def _check_buffers(call: KernelCall) -> None:
+    names = sorted(a["name"] for a in _buffer_arguments(call.kernel))
+    if names != sorted(call.buffers):
+        raise ValueError(f"{call.kernel} takes buffers {names}, got {sorted(call.buffers)}")
+
+
 class _Hazards:
     """Byte ranges touched since the last barrier, by buffer."""
 
@@ -103,6 +114,7 @@ class Lowering:
         hazards = _Hazards()
         for node in self._graph.nodes:
             for call in node.op.lower(node):
+                _check_buffers(call)
                 accesses = self._accesses(call)
                 if hazards.conflict(accesses):
                     program.barrier()
@@ -120,7 +132,8 @@ class Lowering:
                 continue
             root = tensor.root
             begin = tensor.offset * ELEMENT_BYTES[tensor.dtype]
-            end = begin + tensor.nbytes if tensor.is_contiguous else root.nbytes
+            # As Metal's validation sees it: a buffer from the offset on, for it can't know how far a kernel goes.
+            end = root.nbytes
             if root.storage is Storage.ARENA:
                 base = self._offsets[root]
                 accesses.append((self._heap, base + begin, base + end, writes[name]))
@@ -130,10 +143,7 @@ class Lowering:
         return accesses
 
     def _dispatch(self, program: _fastmetal.Program, call: KernelCall) -> None:
-        arguments = [a for a in _reflection(call.kernel)["arguments"] if a["is_buffer"] and a["index"] > 0]
-        if {a["name"] for a in arguments} != call.buffers.keys():
-            names = sorted(a["name"] for a in arguments)
-            raise ValueError(f"{call.kernel} takes buffers {names}, got {sorted(call.buffers)}")
+        arguments = _buffer_arguments(call.kernel)
         bindings: list[tuple[_fastmetal.Buffer, int] | None] = [None] * (1 + max(a["index"] for a in arguments))
         for argument in arguments:
             tensor = call.buffers[argument["name"]]

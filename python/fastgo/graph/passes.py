@@ -28,37 +28,49 @@ class _Rewriter:
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.count = 0
         self._readers: dict[tuple[Tensor, Node | None], list[Node]] = {}
+        self._writers: dict[Tensor, list[Node]] = {}
         for node in graph.nodes:
             for value in {(t.root, t.producer) for t in node.inputs.values()}:
                 self._readers.setdefault(value, []).append(node)
+            for tensor in node.outputs.values():
+                self._writers.setdefault(tensor.root, []).append(node)
 
     def nodes(self, op: Op) -> list[Node]:
         return [node for node in self.order if node.op is op]
 
     def readers(self, tensor: Tensor) -> list[Node]:
         """Nodes that read this value, through any view of it, in order."""
-        return self._readers.get((tensor.root, tensor.producer), [])
+        return sorted(self._readers.get((tensor.root, tensor.producer), []), key=self.order.__getitem__)
+
+    def is_result(self, tensor: Tensor) -> bool:
+        """This value, or a view of it, is wanted at the end."""
+        return any(t.root is tensor.root and t.producer is tensor.producer for t in self.graph.results)
 
     def is_only_for(self, tensor: Tensor, reader: Node) -> bool:
         """No other node reads this activation, and it is no result."""
-        return tensor.storage is Storage.ARENA and tensor not in self.graph.results and self.readers(tensor) == [reader]
+        return tensor.storage is Storage.ARENA and not self.is_result(tensor) and self.readers(tensor) == [reader]
+
+    def can_wait(self, node: Node, until: Node) -> bool:
+        """Whether `node` would still find its inputs where `until` stands: no node between them overwrites one."""
+        begin, end = self.order[node], self.order[until]
+        writers = (writer for tensor in node.inputs.values() for writer in self._writers.get(tensor.root, ()))
+        return not any(begin < self.order[writer] < end for writer in writers)
 
     def replace(self, old: Collection[Node], new: Node) -> None:
         """Puts `new` where the last of `old` stood; it takes over outputs of theirs as its own."""
         self.order[new] = max(self.order[node] for node in old)
-        moved = {(t.root, t.producer): self.readers(t) for t in new.outputs.values()}
-        for value in moved:
-            self._readers.pop(value, None)
+        moved = {t: self._readers.pop((t.root, t.producer), []) for t in new.outputs.values()}
         for node in old:
+            for value in {(t.root, t.producer) for t in node.inputs.values()}:
+                if value in self._readers:
+                    self._readers[value].remove(node)
+            for tensor in node.outputs.values():
+                self._writers[tensor.root].remove(node)
             del self.order[node]
-            for tensor in node.inputs.values():
-                readers = self.readers(tensor)
-                if node in readers:
-                    readers.remove(node)
-        for tensor in new.outputs.values():
-            readers = moved[tensor.root, tensor.producer]
+        for tensor, readers in moved.items():
             tensor.own_producer = new
-            self._readers[tensor.root, new] = readers
+            self._readers[tensor.root, new] = [reader for reader in readers if reader not in old]
+            self._writers[tensor.root].append(new)
         for value in {(t.root, t.producer) for t in new.inputs.values()}:
             self._readers.setdefault(value, []).append(new)
         self.count += 1
@@ -66,8 +78,10 @@ class _Rewriter:
     def move(self, tensor: Tensor, root: Tensor) -> None:
         """Makes a value that had memory of its own live in `root`'s; both start at offset 0."""
         readers = self._readers.pop((tensor, tensor.producer), [])
+        writers = self._writers.pop(tensor)
         tensor.base = root
         self._readers[root, tensor.producer] = readers
+        self._writers.setdefault(root, []).extend(writers)
 
     def finish(self) -> int:
         """Writes the nodes back; returns the number of replacements."""
@@ -87,13 +101,13 @@ def fuse_add_rms_norm(graph: Graph) -> int:
     for norm in rewriter.nodes(RMS_NORM):
         total = norm.inputs["x"]
         add = _produced_by(total, ADD)
-        if add is None or rewriter.readers(total)[0] is not norm:
+        if add is None or rewriter.readers(total)[0] is not norm or not rewriter.can_wait(add, norm):
             continue
         x, branch = add.inputs["a"], add.inputs["b"]
         is_whole = x.offset == 0 and x.is_contiguous and x.size == x.root.size
         if x.storage is not Storage.ARENA or not is_whole or rewriter.readers(x)[-1] is not add:
             continue
-        if x.shape != branch.shape or not branch.is_contiguous or total in graph.results or x in graph.results:
+        if x.shape != branch.shape or not branch.is_contiguous or rewriter.is_result(x):
             continue
         inputs = {"x": x, "branch": branch, "weight": norm.inputs["weight"]}
         fused = Node(ADD_RMS_NORM, inputs, {"x": total, "y": norm.outputs["y"]}, {"eps": norm.eps})
@@ -109,6 +123,8 @@ def fuse_sandwich_norm(graph: Graph) -> int:
         branch = node.inputs["branch"]
         post_norm = _produced_by(branch, RMS_NORM)
         if post_norm is None or not rewriter.is_only_for(branch, node) or post_norm.eps != node.eps:
+            continue
+        if node.inputs["x"].root is branch.root or not rewriter.can_wait(post_norm, node):
             continue
         inputs = {
             "x": node.inputs["x"],
@@ -132,6 +148,8 @@ def fuse_matmul_glu(graph: Graph) -> int:
         if gate_weight.dtype != up_weight.dtype or gate_weight.shape != up_weight.shape:
             continue
         if not rewriter.is_only_for(glu.inputs["gate"], glu) or not rewriter.is_only_for(glu.inputs["up"], glu):
+            continue
+        if not rewriter.can_wait(gate, glu) or not rewriter.can_wait(up, glu):
             continue
         inputs = {"gate": gate_weight, "up": up_weight, "x": gate.inputs["x"]}
         rewriter.replace([gate, up, glu], Node(MATMUL_GLU, inputs, glu.outputs, {"activation": glu.activation}))

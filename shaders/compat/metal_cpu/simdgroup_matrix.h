@@ -4,8 +4,6 @@
 // column = (q & 2) * 2 + (l % 2) * 2, as Apple's GPUs do. Products are summed in float32.
 #pragma once
 
-#include <tuple>
-
 #include "simdgroup.h"
 
 namespace metal {
@@ -75,11 +73,13 @@ METAL_FUNC void simdgroup_store(const simdgroup_matrix<T, Cols, Rows>& matrix, U
 template <typename D, typename A, typename B, typename C>
 METAL_FUNC void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8>& d, const simdgroup_matrix<A, 8, 8>& a,
                                               const simdgroup_matrix<B, 8, 8>& b, const simdgroup_matrix<C, 8, 8>& c) {
-  const auto& [a_, b_, c_] = std::forward_as_tuple(a.thread_elements(), b.thread_elements(), c.thread_elements());
+  const auto& left = a.thread_elements();
+  const auto& right = b.thread_elements();
+  const auto& addend = c.thread_elements();
   const auto result =
-      softmetal::cpu::meet<softmetal::cpu::MatrixMultiply>({{cpu::float_of(a_.x), cpu::float_of(a_.y)},
-                                                            {cpu::float_of(b_.x), cpu::float_of(b_.y)},
-                                                            {cpu::float_of(c_.x), cpu::float_of(c_.y)}});
+      softmetal::cpu::meet<softmetal::cpu::MatrixMultiply>({{cpu::float_of(left.x), cpu::float_of(left.y)},
+                                                            {cpu::float_of(right.x), cpu::float_of(right.y)},
+                                                            {cpu::float_of(addend.x), cpu::float_of(addend.y)}});
   d.thread_elements().x = D(result.value[0]);
   d.thread_elements().y = D(result.value[1]);
 }

@@ -1,6 +1,6 @@
 // Sound MSL that a linter could easily take for a mistake.
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
 using namespace metal;
 
 struct Block {
@@ -45,20 +45,19 @@ inline void bump(device atomic_uint* count, threadgroup atomic_int* local_count)
 }
 
 inline float product(uint a, uint b, thread float& out) {
-  uint area = (a) * b;
+  uint area = (a)*b;
   out = float(area * a) * table[area & 3];
   return a && b ? out : -out;
 }
 
 template <typename T, uint N>
-[[max_total_threads_per_threadgroup(256)]] kernel void mixed(
-    constant Args& args [[buffer(0)]],
-    device const Block* blocks [[buffer(1)]],
-    device T* y [[buffer(2), function_constant(scaled)]],
-    device atomic_uint* count [[buffer(3)]],
-    threadgroup float* dynamic [[threadgroup(0)]],
-    uint3 position [[thread_position_in_grid]],
-    ushort lane [[thread_index_in_simdgroup]]) {
+[[max_total_threads_per_threadgroup(256)]] kernel void mixed(constant Args& args [[buffer(0)]],
+                                                             device const Block* blocks [[buffer(1)]],
+                                                             device T* y [[buffer(2), function_constant(scaled)]],
+                                                             device atomic_uint* count [[buffer(3)]],
+                                                             threadgroup float* dynamic [[threadgroup(0)]],
+                                                             uint3 position [[thread_position_in_grid]],
+                                                             ushort lane [[thread_index_in_simdgroup]]) {
   threadgroup float scratch[N][33];
   threadgroup atomic_int local_count;
   threadgroup Partial partials[N];
@@ -87,16 +86,13 @@ template <typename T, uint N>
   }
 }
 
-#define INSTANTIATE(name, T) \
-  template [[host_name("mixed_" #name)]] kernel decltype(mixed<T, 4>) mixed<T, 4>;
+#define INSTANTIATE(name, T) template [[host_name("mixed_" #name)]] kernel decltype(mixed<T, 4>) mixed<T, 4>;
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
 
-kernel void matrix(device const half* a [[buffer(0)]],
-                   device const half* b [[buffer(1)]],
-                   device float* c [[buffer(2)]],
-                   uint2 group [[threadgroup_position_in_grid]]) {
+kernel void matrix(device const half* a [[buffer(0)]], device const half* b [[buffer(1)]],
+                   device float* c [[buffer(2)]], uint2 group [[threadgroup_position_in_grid]]) {
   simdgroup_matrix<half, 8, 8> left;
   simdgroup_half8x8 right;
   simdgroup_float8x8 sum = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);

@@ -2,11 +2,11 @@
 #include <metal_stdlib>
 using namespace metal;
 
-#define SIMD_CASE(NAME, TYPE, EXPRESSION)                                            \
-  kernel void NAME(device const TYPE* x [[buffer(0)]], device TYPE* y [[buffer(1)]], \
+#define SIMD_CASE(NAME, TYPE, EXPRESSION)                                                           \
+  kernel void NAME(device const TYPE* x [[buffer(0)]], device TYPE* y [[buffer(1)]],                \
                    uint i [[thread_position_in_grid]], ushort lane [[thread_index_in_simdgroup]]) { \
-    TYPE v = x[i];                                                                   \
-    y[i] = EXPRESSION;                                                               \
+    TYPE v = x[i];                                                                                  \
+    y[i] = EXPRESSION;                                                                              \
   }
 
 SIMD_CASE(sum_f32, float, simd_sum(v))
@@ -93,10 +93,11 @@ kernel void matmul8(device const T* a [[buffer(0)]], device const T* b [[buffer(
   c[128 + lane] = sum.thread_elements()[0];
 }
 template [[host_name("matmul8_f32")]] kernel decltype(matmul8<float>) matmul8<float>;
-template [[host_name("matmul8_" "f16")]] kernel void matmul8<half>(device const half* a [[buffer(0)]],
-                                                                  device const half* b [[buffer(1)]],
-                                                                  device half* c [[buffer(2)]],
-                                                                  uint lane [[thread_index_in_simdgroup]]);
+template
+    [[host_name("matmul8_"
+                "f16")]] kernel void
+    matmul8<half>(device const half* a [[buffer(0)]], device const half* b [[buffer(1)]], device half* c [[buffer(2)]],
+                  uint lane [[thread_index_in_simdgroup]]);
 
 template <typename T, uint N>
 struct Tile {

@@ -1,5 +1,6 @@
 // The language: macros, swizzles, literals, constants, overloads, address spaces, builtins, atomics. No lock step.
 #include <metal_stdlib>
+
 #include "language.h"
 using namespace metal;
 
@@ -30,18 +31,23 @@ struct Counter {
 }  // namespace tools
 
 template <typename T>
-struct is_pointer_to { static constant constexpr bool value = false; };
+struct is_pointer_to {
+  static constant constexpr bool value = false;
+};
 template <typename T>
-struct is_pointer_to<device T*> { static constant constexpr bool value = true; };
+struct is_pointer_to<device T*> {
+  static constant constexpr bool value = true;
+};
 template <typename T>
-struct is_pointer_to<threadgroup T*> { static constant constexpr bool value = true; };
+struct is_pointer_to<threadgroup T*> {
+  static constant constexpr bool value = true;
+};
 
 kernel void constants(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
   y[i] = (scaled ? factors.x : factors.y) + doubled_offset * 100 + table[i % 4] + extra;
 }
 
-kernel void guarded(device float* y [[buffer(0)]],
-                    device const float* z [[buffer(1), function_constant(scaled)]]) {
+kernel void guarded(device float* y [[buffer(0)]], device const float* z [[buffer(1), function_constant(scaled)]]) {
   y[0] = scaled ? z[0] : -1.0f;
 }
 
@@ -108,7 +114,9 @@ kernel void count_atomically(device atomic_uint* counts [[buffer(0)]], device at
 }
 
 template <int K, typename... Ts>
-struct Last { static constant constexpr int value = K; };
+struct Last {
+  static constant constexpr int value = K;
+};
 
 [[host_name("renamed"), kernel]] void original(device float* y [[buffer(2)]], device const float& x [[buffer(3)]]) {
   tools::Counter counter{1};

@@ -1,0 +1,118 @@
+"""Checkpoints as transformers saves them, converted and run: the same logits as transformers itself.
+
+Small random models in shards, and every official configuration at full width with one layer and a short vocabulary.
+Those above 100 million weights a layer run only with FASTGO_TEST_LARGE=1, as they take gigabytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastgo.assets.convert import convert, import_model
+from fastgo.assets.open_source import open_source
+from fastgo.assets.recipe import Recipe
+from official import OFFICIAL
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+fastgo = pytest.importorskip("fastgo")
+
+TINY = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 7,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.1,
+}
+SCALED = {
+    "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma3": ("gemma3_text", {"sliding_window": 16, "query_pre_attn_scalar": 24}),
+    "gemma3 scaled": ("gemma3_text", {"sliding_window": 16, "rope_parameters": SCALED}),
+    "llama": ("llama", {"rms_norm_eps": 1e-5}),
+    "llama tied": ("llama", {"tie_word_embeddings": True, "num_key_value_heads": 4}),
+    "llama scaled": ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}}),
+    "qwen3": ("qwen3", {"rope_theta": 1e6}),
+    "qwen3 tied": ("qwen3", {"tie_word_embeddings": True}),
+}
+
+
+def make(folder: Path, model_type: str, fields: dict[str, Any], dtype: Any, shard: str = "100KB") -> Any:
+    """A random model with norms away from their start, saved by transformers."""
+    torch.manual_seed(1)
+    config = transformers.AutoConfig.for_model(model_type, **fields)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
+
+
+def largest_difference(model: Any, out: Path, tokens: int, vocab_size: int) -> float:
+    """Between the logits of transformers and ours, over all positions; in chunks on our side, too."""
+    ids = np.random.default_rng(2).integers(3, vocab_size, tokens).tolist()
+    with torch.no_grad():
+        expected = model(torch.tensor([ids])).logits[0].float().numpy()
+    with fastgo.load(out) as llm:
+        found = llm.logits(ids, all_positions=True)
+    assert np.abs(expected).max() > 0.1
+    return float(np.abs(found - expected).max())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_logits(tmp_path: Path, name: str) -> None:
+    model_type, changes = CASES[name]
+    model = make(tmp_path / "m", model_type, TINY | changes, torch.float32)
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) > 3
+    import_model(tmp_path / "m", tmp_path / "out")
+    assert largest_difference(model, tmp_path / "out", 60, TINY["vocab_size"]) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["gemma3", "llama", "qwen3"])
+def test_bfloat16_logits(tmp_path: Path, name: str) -> None:
+    """transformers rounds every activation to bfloat16 and we none, so small layers and logits below 2."""
+    model_type, changes = CASES[name]
+    fields = TINY | changes | {"num_hidden_layers": 2, "initializer_range": 0.03}
+    model = make(tmp_path / "m", model_type, fields, torch.bfloat16)
+    import_model(tmp_path / "m", tmp_path / "out")
+    assert largest_difference(model, tmp_path / "out", 40, TINY["vocab_size"]) < 2e-2
+
+
+def layer_weights(fields: dict[str, Any]) -> int:
+    heads = fields["num_attention_heads"] + fields["num_key_value_heads"]
+    head_dim = fields.get("head_dim", fields["hidden_size"] // fields["num_attention_heads"])
+    return int(fields["hidden_size"] * (3 * fields["intermediate_size"] + 2 * heads * head_dim))
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_official_widths(tmp_path: Path, name: str) -> None:
+    fields = {key: value for key, value in OFFICIAL[name].items() if value is not None}
+    if layer_weights(fields) > 100e6 and os.environ.get("FASTGO_TEST_LARGE") != "1":
+        pytest.skip("a layer of this model is large: set FASTGO_TEST_LARGE=1")
+    fields |= {"num_hidden_layers": 1, "vocab_size": 512}
+    del fields["architectures"]
+    model = make(tmp_path / "m", fields.pop("model_type"), fields, torch.float32, "4GB")
+    import_model(tmp_path / "m", tmp_path / "out")
+    assert largest_difference(model, tmp_path / "out", 12, 512) < 1e-4
+
+
+def test_a_quantised_model_stays_close(tmp_path: Path) -> None:
+    model = make(tmp_path / "m", "llama", TINY | {"num_hidden_layers": 2, "initializer_range": 0.03}, torch.float32)
+    differences = []
+    for preset in ("q8", "q4"):
+        with open_source(tmp_path / "m") as source:
+            convert(source, tmp_path / preset, Recipe(preset))
+        differences.append(largest_difference(model, tmp_path / preset, 40, TINY["vocab_size"]))
+    assert 0 < differences[0] < 0.05 and differences[0] < differences[1] < 0.5

@@ -1,0 +1,18 @@
+"""Tiny random models, and the measuring scripts of bench/ as importable modules."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDENS = ROOT / "tests" / "goldens"
+sys.path.insert(0, str(ROOT / "bench"))
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf() -> Path:
+    """Gemma 3 with seven layers, two of them global, float32."""
+    return GOLDENS / "gemma3.gguf"

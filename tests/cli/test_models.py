@@ -1,0 +1,166 @@
+"""`fastgo convert`, `verify`, `rm`, `cache`, `list` and `inspect --fit` over small models."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from fastgo.assets import convert, repository
+from fastgo.assets.model_folder import ModelFolder
+from fastgo.cli.app import app
+from hf_builder import write_hf
+from typer.testing import CliRunner, Result
+
+RUNNER = CliRunner()
+
+
+def invoke(*arguments: object) -> Result:
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FASTGO_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_convert_prints_sizes_and_bits(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "m", "qwen3")
+    result = invoke("convert", tmp_path / "m", tmp_path / "out", "--quantize", "q8", "--keep", "*.mlp.*=f16")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^q8_0 +9 +\d+ .* 8\.50$", result.stdout, re.MULTILINE)
+    assert re.search(r"^f16 +6 +\d+ .* 16\.00$", result.stdout, re.MULTILINE)
+    assert re.search(r"^all +", result.stdout, re.MULTILINE)
+    assert {entry.format for entry in ModelFolder.open(tmp_path / "out").tensors.values()} == {"q8_0", "f16", "f32"}
+    assert invoke("convert", tmp_path / "m", tmp_path / "out").exit_code == 2
+    assert invoke("convert", tmp_path / "m", tmp_path / "out", "--force", "--shard-size", "40k").exit_code == 0
+    assert len(ModelFolder.open(tmp_path / "out").manifest.shards) > 3
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--quantize", "q3"], ["--keep", "x"], ["--shard-size", "0"], ["--shard-size", "-1G"], ["--text", "no/such"]],
+    ids=" ".join,
+)
+def test_wrong_options(tmp_path: Path, options: list[str]) -> None:
+    write_hf(tmp_path / "m")
+    result = invoke("convert", tmp_path / "m", tmp_path / "out", *options)
+    assert result.exit_code == 2 and not result.stdout and not (tmp_path / "out").exists()
+
+
+def test_convert_of_nothing(tmp_path: Path, cache: Path) -> None:
+    assert invoke("convert", "nosuch", tmp_path / "out").exit_code == 3
+    assert invoke("convert", tmp_path, tmp_path / "out").exit_code == 3
+
+
+@pytest.mark.real
+def test_check_compares_with_the_source(tmp_path: Path, smollm2_gguf: Path, cache: Path) -> None:
+    pytest.importorskip("fastgo._fastmetal")
+    (tmp_path / "text").write_text("The tide comes in twice a day, and goes out as often.")
+    options = ("--check", "--text", tmp_path / "text")
+    same = invoke("convert", smollm2_gguf, tmp_path / "same", *options)
+    assert "KL divergence           0 nats" in same.stdout, same.stderr
+    smaller = invoke("convert", smollm2_gguf, tmp_path / "smaller", "--quantize", "q4-mixed", *options)
+    match = re.search(r"KL divergence +(\S+) nats", smaller.stdout)
+    assert match and 0 < float(match[1]) < 0.05
+
+
+def test_verify_names_the_first_damaged_tensor(tmp_path: Path) -> None:
+    write_hf(tmp_path / "m")
+    invoke("convert", tmp_path / "m", tmp_path / "out")
+    assert invoke("verify", tmp_path / "out").stdout == "m: 20 tensors in 1 files are sound\n"
+    folder = ModelFolder.open(tmp_path / "out")
+    name = "model.layers.1.mlp.up_proj.weight"
+    data = bytearray(folder.shard_path(0).read_bytes())
+    data[folder.tensors[name].offset + 5] ^= 1
+    folder.shard_path(0).write_bytes(data)
+    result = invoke("verify", tmp_path / "out")
+    assert result.exit_code == 4 and name in result.stderr
+    data[20] ^= 1
+    data[folder.tensors[name].offset + 5] ^= 1
+    folder.shard_path(0).write_bytes(data)
+    assert "the header of weights-00001" in invoke("verify", tmp_path / "out").stderr
+
+
+def test_list_tells_the_last_use_and_rm_removes(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "first")
+    write_hf(tmp_path / "second", "qwen3")
+    paths = {name: repository.open_model(tmp_path / name).path for name in ("first", "second")}
+    os.utime(repository.used_path(paths["first"].name), (1e9, 1e9))
+    table = invoke("list").stdout
+    assert re.search(r"^first +llama .* \d+ days ago ", table, re.MULTILINE)
+    assert re.search(r"^second +qwen3 .* just now ", table, re.MULTILINE)
+    repository.open_model("first")
+    models = json.loads(invoke("list", "--format", "json").stdout)["models"]
+    assert all(model["last_used"] > 1.5e9 for model in models)
+
+    result = invoke("rm", "first")
+    assert result.exit_code == 0 and str(paths["first"]) in result.stdout
+    assert not paths["first"].exists() and paths["second"].exists()
+    assert invoke("rm", "first").exit_code == 3
+    repository.open_model(tmp_path / "first").verify()
+
+
+def test_prune_keeps_what_is_ready(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hf(tmp_path / "m")
+    ready = repository.open_model(tmp_path / "m").path
+    older = ready.with_name("0" * 32 + f".{convert.IMPORTER_VERSION - 1}")
+    damaged = ready.with_name("1" * 32 + f".{convert.IMPORTER_VERSION}")
+    half_made = ready.with_name(f".{damaged.name}.importing-work")
+    for path in (older, damaged, half_made):
+        path.mkdir()
+        (path / "weights").write_bytes(b"x" * 1000)
+    uses = {
+        Path(item["path"]): item["use"] for item in json.loads(invoke("cache", "--format", "json").stdout)["entries"]
+    }
+    assert uses == {ready: "ready", older: "older version", damaged: "damaged", half_made: "half-made"}
+    assert "removed" in invoke("cache", "--prune").stderr
+    assert list(ready.parent.iterdir()) == [ready]
+    assert json.loads(invoke("cache", "--prune", "--format", "json").stdout)["removed"] == []
+
+
+def test_prune_leaves_an_import_that_runs_alone(tmp_path: Path, cache: Path) -> None:
+    from fastgo.assets.storage import exclusive_lock
+
+    write_hf(tmp_path / "m")
+    ready = repository.open_model(tmp_path / "m").path
+    running = ready.with_name(f".{'2' * 32}.{convert.IMPORTER_VERSION}.importing-work")
+    running.mkdir()
+    with exclusive_lock(cache / "locks" / f"{'2' * 32}.{convert.IMPORTER_VERSION}"):
+        invoke("cache", "--prune")
+        assert running.exists()
+    invoke("cache", "--prune")
+    assert not running.exists()
+
+
+def test_fit_is_what_a_run_takes_and_refuses_what_is_too_much(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastgo._fastmetal")
+    from fastgo.engine import fit
+
+    write_hf(tmp_path / "m", "gemma3", max_position_embeddings=4096)
+    folder = repository.open_model(tmp_path / "m")
+    facts = json.loads(invoke("inspect", tmp_path / "m", "--fit", "--context", 1000, "--format", "json").stdout)
+    # 2 layers, keys and values, 2 heads of 32 float32 numbers a token.
+    assert facts["kv_cache"] == 2 * 2 * 2 * 32 * 4 * 1000
+    assert facts["weights"] == folder.nbytes and facts["fits"] and facts["largest_context"] == 4096
+    assert facts["total"] == facts["weights"] + facts["kv_cache"] + facts["scratch"]
+
+    whole = fit.estimate(folder, 4096, 1 << 40, 256)
+    room = whole.weights + whole.scratch + whole.kv_cache // 2
+    tight = fit.estimate(folder, 4096, room, 256)
+    assert not tight.fits and 2040 <= tight.largest_context <= 2048
+    assert fit.estimate(folder, tight.largest_context, room, 256).fits
+    assert not fit.estimate(folder, tight.largest_context + 8, room, 256).fits
+    assert fit.estimate(folder, 1, 1000, 256).largest_context == 0
+
+    monkeypatch.setattr(fit, "estimate", lambda *_: tight)
+    result = invoke("inspect", tmp_path / "m", "--fit")
+    assert result.exit_code == 7
+    assert f"the largest context that fits has {tight.largest_context} tokens" in result.stderr
+    assert invoke("inspect", tmp_path / "m", "--fit", "--context", 4097).exit_code == 2
