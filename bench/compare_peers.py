@@ -5,7 +5,8 @@
 Every figure comes from pairs of processes run one right after the other (A B A B ...), so that what else the machine
 does falls on both. A ratio is fastgo's figure over llama.cpp's of the same pair; above 1 fastgo is better, also for
 times and memory, whose ratios are turned round. A pair that other processes disturbed is measured anew while there is
-patience left; how much of the machine they used is kept beside the figures. Results are printed and written to bench/results as JSON.
+patience left; how much of the machine they used is kept beside the figures. Results are printed, and written to
+bench/results as JSON.
 Units: tokens a second, seconds, bytes.
 """
 
@@ -132,7 +133,7 @@ def _start_rows(peers: tuple[Peer, Peer], file: Path, cache: Path, options: argp
         peer.first_token(prompt)  # files are in the page cache from here on
     samples = _pairs(peers, options, lambda peer: peer.first_token(prompt))
     seconds = [Pair(pair.ours[0], pair.theirs[0], pair.others) for pair in samples]
-    memory = [Pair(pair.ours[1], pair.theirs[1], pair.others) for pair in samples]
+    memory = [Pair(float(pair.ours[1]), float(pair.theirs[1]), pair.others) for pair in samples]
     label = f"start to first token after {PROMPT_TOKENS}"
     return [
         _row(label, seconds, smaller_is_better=True, unit="s"),

@@ -169,9 +169,13 @@ def write_gguf(path: Path, golden: Golden, model: Any) -> None:
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    adders: dict[type, Callable[[str, Any], None]] = {
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+    }
     for key, value in golden.metadata.items():
-        add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[type(value)]
-        add(f"{writer.arch}.{key}", value)
+        adders[type(value)](f"{writer.arch}.{key}", value)
     names = gguf.get_tensor_name_map(golden.architecture, config.num_hidden_layers)
     for name, parameter in model.named_parameters():
         stored = names.get_name(name, try_suffixes=(".weight",))

@@ -148,6 +148,8 @@ DAMAGE: dict[str, Any] = {
     "an added token on another's id": lambda data: data["added_tokens"][0].update(id=5),
     "a merge of what is no token": lambda data: data["model"]["merges"].append(["nosuch", "token"]),
     "added tokens are a number": lambda data: data.update(added_tokens=7),
+    "half a surrogate pair": lambda data: data["model"]["vocab"].update({"\ud800": 500}),
+    "half a surrogate pair added": lambda data: data["added_tokens"][0].update(content="\ud800"),
     "a decoder of numbers": lambda data: data.update(decoder=[7]),
     "an unknown normalizer": lambda data: data.update(normalizer={"type": "Nosuch"}),
 }
@@ -169,6 +171,7 @@ def test_ids_outside_the_vocabulary_in_a_config(tmp_path: Path) -> None:
 def test_other_kinds_are_refused(tmp_path: Path) -> None:
     for change in (
         lambda data: data["model"].update(type="Unigram"),
+        lambda data: data.update(decoder={"type": ["ByteLevel"]}),
         lambda data: data.update(decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}),
         lambda data: data["added_tokens"][0].update(lstrip=True),
     ):

@@ -145,8 +145,11 @@ def _generation(defaults: dict[str, Any]) -> dict[str, float]:
 
 
 def _licence(folder: HfFolder) -> str | None:
-    """The licence that the head of the model card names."""
-    card = folder.text("README.md", _README_NBYTES)
+    """The licence that the head of the model card names; None if the card is absent or unreadable."""
+    try:
+        card = folder.text("README.md", _README_NBYTES)
+    except InvalidFileError:
+        return None
     if card is None or not card.startswith("---"):
         return None
     match = _LICENCE_LINE.search(card.split("\n---", 1)[0])

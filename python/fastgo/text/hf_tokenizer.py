@@ -51,38 +51,50 @@ def export_hf_tokenizer(
             f"tokenizer.json: model {str(model['type'])[:40]!r} is not supported, only 'BPE' is",
             hint="use a model of a supported family",
         )
+    kind = _kind(tokenizer)
     vocab = _vocab(model, vocab_size)
     added = _added_tokens(tokenizer, vocab, vocab_size)
     control = {text: token for text, (token, is_control) in added.items() if is_control}
+    content = _without_control(tokenizer, vocab, added, control)
+    encoded, encoded_control = _encoded(content), _encoded(control)
+    _check_loads(encoded)
+    ids = {**vocab, **{text: token for text, (token, _) in added.items()}}
+    (out_dir / TOKENIZERS_FILE).write_bytes(encoded)
+    (out_dir / SPECIAL_FILE).write_bytes(encoded_control)
+    return {
+        "kind": kind,
+        "files": [TOKENIZERS_FILE, SPECIAL_FILE],
+        "special": SPECIAL_FILE,
+        "vocab_size": vocab_size,
+        **_special_ids(tokenizer, tokenizer_config, model_config, ids, control, vocab_size),
+        "add_space_prefix": _adds_space_prefix(tokenizer),
+    }
+
+
+def _without_control(
+    tokenizer: Mapping[str, Any],
+    vocab: Mapping[str, int],
+    added: Mapping[str, tuple[int, bool]],
+    control: Mapping[str, int],
+) -> dict[str, Any]:
+    """The content of a tokenizer.json that makes no control token out of text, and adds none."""
     kept = [
         item
         for item in tokenizer.get("added_tokens", ())
         if item["content"] in added and item["content"] not in control
     ]
+    model = tokenizer["model"]
     unknown = model.get("unk_token")
     # The library numbers added tokens anew unless they are members of the vocabulary.
     members = {**vocab, **{item["content"]: item["id"] for item in kept}}
     plain_vocab = {text: token for text, token in members.items() if text not in control or text == unknown}
-    content = {
+    return {
         **tokenizer,
         "added_tokens": kept,
         "truncation": None,
         "padding": None,
         "post_processor": None,
         "model": {**model, "vocab": plain_vocab},
-    }
-    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    _check_loads(encoded)
-    ids = {**vocab, **{text: token for text, (token, _) in added.items()}}
-    (out_dir / TOKENIZERS_FILE).write_bytes(encoded)
-    (out_dir / SPECIAL_FILE).write_text(json.dumps(control, ensure_ascii=False), encoding="utf-8")
-    return {
-        "kind": _kind(tokenizer),
-        "files": [TOKENIZERS_FILE, SPECIAL_FILE],
-        "special": SPECIAL_FILE,
-        "vocab_size": vocab_size,
-        **_special_ids(tokenizer, tokenizer_config, model_config, ids, control, vocab_size),
-        "add_space_prefix": _adds_space_prefix(tokenizer),
     }
 
 
@@ -109,6 +121,13 @@ def _special_ids(
 
 def _fail(what: str, expected: str, found: object) -> NoReturn:
     raise InvalidFileError(f"tokenizer.json: {what}: expected {expected}, found {repr(found)[:60]}", hint=_HINT)
+
+
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        _fail("its texts", "Unicode", "half a surrogate pair")
 
 
 def _is_id(value: object) -> bool:
@@ -171,13 +190,13 @@ def _parts(tokenizer: Mapping[str, Any], name: str, list_name: str) -> list[Mapp
 
 
 def _kind(tokenizer: Mapping[str, Any]) -> str:
-    types = {part.get("type") for part in _parts(tokenizer, "decoder", "decoders")}
+    types = {str(part.get("type")) for part in _parts(tokenizer, "decoder", "decoders")}
     if "ByteLevel" in types:
         return BYTE_LEVEL_KIND
     if "ByteFallback" in types:
         return BYTE_FALLBACK_KIND
     raise UnsupportedModelError(
-        f"tokenizer.json: decoder {sorted(map(str, types))} is not supported, only ByteLevel and ByteFallback are",
+        f"tokenizer.json: decoder {sorted(types)} is not supported, only ByteLevel and ByteFallback are",
         hint="use a model of a supported family",
     )
 
@@ -200,10 +219,10 @@ def _adds_bos(tokenizer: Mapping[str, Any], tokenizer_config: Mapping[str, Any],
         return tokenizer_config.get("add_bos_token") is True
     first = next(iter(templates[0]["single"]), None)
     special = first.get("SpecialToken") if isinstance(first, dict) else None
-    if not isinstance(special, dict):
-        return False
     table = templates[0].get("special_tokens")
-    entry = table.get(special.get("id")) if isinstance(table, dict) else None
+    if not isinstance(special, dict) or not isinstance(table, dict):
+        return False
+    entry = table.get(str(special.get("id")))
     return isinstance(entry, dict) and entry.get("ids") == [bos_id]
 
 
