@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import GOLDENS, ROOT
 
-ROOT = Path(__file__).parents[2]
-GOLDENS = ROOT / "tests" / "goldens"
 sys.path.insert(0, str(ROOT / "bench"))
 
 

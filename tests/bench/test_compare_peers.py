@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from fastgo.errors import CacheError, FastgoError
+from places import ROOT
 
 BENCH = """#!{python}
 import json, sys

@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import GOLDENS
 from fastgo.assets.repository import open_model
 from fastgo.bench import stages
 from fastgo.bench.costs import Cost, call_cost
@@ -16,6 +15,7 @@ from fastgo.bench.recording import PassRecorder
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
 from fastgo.engine.steps import Output
+from places import GOLDENS
 
 HIDDEN, FFN, VOCAB, HEADS, KV_HEADS, HEAD_DIM, WINDOW = 24, 40, 299, 4, 2, 16, 8
 
