@@ -19,6 +19,7 @@ from fastgo.graph.lower import Lowering, Memory
 from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import attention
+from fastgo.ops.bias_add import bias_add
 from fastgo.ops.copy import copy
 from fastgo.ops.embed import embed
 from fastgo.ops.glu import glu
@@ -75,6 +76,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "add": lambda _, t, a: {"y": add(**t)},
     "add_rms_norm": lambda graph, t, a: _in_place_norm(ADD_RMS_NORM, graph, t, a),
     "attention": lambda _, t, a: {"y": attention(**t, **a)},
+    "bias_add": lambda _, t, a: {"y": bias_add(**t)},
     "copy": lambda _, t, a: {"y": copy(**t)},
     "embed": lambda _, t, a: {"y": embed(**t, **a)},
     "glu": lambda _, t, a: {"y": glu(**t, **a)},

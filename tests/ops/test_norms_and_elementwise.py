@@ -1,4 +1,4 @@
-"""The norms, glu, embed, add and copy by every way to run them, against float64."""
+"""The norms, glu, embed, add, bias_add and copy by every way to run them, against float64."""
 
 from __future__ import annotations
 
@@ -106,6 +106,13 @@ def test_add_broadcasts(variant: Variant, a: tuple[int, ...], b: tuple[int, ...]
     x, y = random_rows(11, *a), random_rows(12, *b)
     got = variant.call(run, "add", {"a": x, "b": y}, {})["y"]
     np.testing.assert_array_equal(got, x + y)
+
+
+def test_bias_add(variant: Variant) -> None:
+    for rows, columns in cases.NORM:
+        x, bias = random_rows(26, rows, columns), norm_weight(3, columns)
+        got = variant.call(run, "bias_add", {"x": x, "bias": bias}, {})["y"]
+        check("bias_add", variant, (rows, columns), got, (x + bias).astype(np.float64))
 
 
 def run_copy_of_views(x: Array) -> dict[str, Array]:
