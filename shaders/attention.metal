@@ -1,7 +1,8 @@
 // attention: causal scaled dot-product attention over the KV cache, with grouped heads and an optional sliding window.
 //
-//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (kv_heads, capacity, head_dim) of type T
-//   row r sees the cache positions (positions[r] - window, positions[r]]; window 0 means from the start
+//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
+//   row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means from the
+//   start
 //
 // Grid: (heads, rows). The simdgroups of a threadgroup take every n-th position with an online softmax each (Milakov
 // and Gimelshein 2018) and are merged at the end. PER_LANE = head_dim / 32, rounded up.
@@ -17,17 +18,19 @@ constant constexpr float LOWEST = -1e30f;
 template <typename T, uint PER_LANE>
 kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
                       device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
-                      device const int* positions [[buffer(4)]], device float* y [[buffer(5)]],
-                      uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
-                      uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+                      device const int* positions [[buffer(4)]], device const int* sequences [[buffer(5)]],
+                      device float* y [[buffer(6)]], uint2 group [[threadgroup_position_in_grid]],
+                      uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float best[SIMDGROUPS];
   threadgroup float total[SIMDGROUPS];
   threadgroup float partial[SIMDGROUPS][PER_LANE * 32];
   uint head_dim = args.head_dim;
   uint kv_head = group.x / (args.heads / args.kv_heads);
   ulong row_start = (ulong(group.y) * args.heads + group.x) * head_dim;
-  device const T* keys = k_cache + ulong(kv_head) * args.capacity * head_dim;
-  device const T* values = v_cache + ulong(kv_head) * args.capacity * head_dim;
+  uint sequence = min(uint(sequences[group.y]), args.num_sequences - 1);
+  ulong cache_start = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity * head_dim;
+  device const T* keys = k_cache + cache_start;
+  device const T* values = v_cache + cache_start;
 
   float query[PER_LANE];
   float sum[PER_LANE];

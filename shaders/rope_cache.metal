@@ -1,11 +1,12 @@
 // rope_cache: what happens to Q, K and V between their projections and attention, in one kernel.
 //
 //   Q and K heads: optional RMSNorm over the head, then rotary embedding in the halves layout (element i pairs with
-//   i + head_dim / 2), Su et al. 2021. Q goes to `q_out`; K and V go to the caches at their row's position.
+//   i + head_dim / 2), Su et al. 2021. Q goes to `q_out`; K and V go to the caches at their row's sequence and
+//   position.
 //
 //   q, q_out (rows, heads, head_dim), k, v (rows, kv_heads, head_dim) float32
 //   frequencies (head_dim / 2,) float32: radians a position
-//   k_cache, v_cache (kv_heads, capacity, head_dim) of type T
+//   k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
 //
 // Grid: (heads + 2 kv_heads, rows), one simdgroup each.
 #include <metal_stdlib>
@@ -29,17 +30,18 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
                        device const float* q_weight [[buffer(4), function_constant(has_head_norm)]],
                        device const float* k_weight [[buffer(5), function_constant(has_head_norm)]],
                        device const float* frequencies [[buffer(6)]], device const int* positions [[buffer(7)]],
-                       device float* q_out [[buffer(8)]], device T* k_cache [[buffer(9)]],
-                       device T* v_cache [[buffer(10)]], uint2 group [[threadgroup_position_in_grid]],
-                       uint lane [[thread_index_in_simdgroup]]) {
+                       device const int* sequences [[buffer(8)]], device float* q_out [[buffer(9)]],
+                       device T* k_cache [[buffer(10)]], device T* v_cache [[buffer(11)]],
+                       uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]]) {
   uint head = group.x;
   uint row = group.y;
   uint head_dim = args.head_dim;
   uint position = min(uint(positions[row]), args.capacity - 1);
+  uint first_head = min(uint(sequences[row]), args.num_sequences - 1) * args.kv_heads;  // of the caches
   if (head >= args.heads + args.kv_heads) {
     uint kv_head = head - args.heads - args.kv_heads;
     device const float* source = v + (ulong(row) * args.kv_heads + kv_head) * head_dim;
-    device T* target = v_cache + (ulong(kv_head) * args.capacity + position) * head_dim;
+    device T* target = v_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
     for (uint i = lane; i < head_dim; i += 32) {
       target[i] = T(source[i]);
     }
@@ -68,7 +70,7 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
       target[i] = rotated_first;
       target[i + half_dim] = rotated_second;
     } else {
-      device T* target = k_cache + (ulong(kv_head) * args.capacity + position) * head_dim;
+      device T* target = k_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
       target[i] = T(rotated_first);
       target[i + half_dim] = T(rotated_second);
     }

@@ -7,6 +7,7 @@ using uint = std::uint32_t;
 #endif
 
 struct AttentionArgs {
+  uint num_sequences;
   uint heads;
   uint kv_heads;
   uint head_dim;

@@ -13,9 +13,10 @@ CACHE_DTYPES = [np.float32, np.float16]
 
 
 def random_cache(seed: int, used: int, kv_heads: int, capacity: int, head_dim: int, dtype: type) -> Array:
-    """What lies beyond the `used` positions must not be read: NaN."""
-    cache = random_rows(seed, kv_heads, capacity, head_dim).astype(dtype)
-    cache[:, used:] = np.nan
+    """Two sequences. The first, and what lies beyond the `used` positions, must not be read: NaN."""
+    cache = random_rows(seed, 2, kv_heads, capacity, head_dim).astype(dtype)
+    cache[0] = np.nan
+    cache[:, :, used:] = np.nan
     return cache
 
 
@@ -33,43 +34,50 @@ def test_attention(variant: Variant, dtype: type) -> None:
             "k_cache": random_cache(15, used, kv_heads, capacity, head_dim, dtype),
             "v_cache": random_cache(16, used, kv_heads, capacity, head_dim, dtype),
             "positions": positions_from(first, rows),
+            "sequences": np.ones(rows, np.int32),
         }
         attributes = {"scale": head_dim**-0.5, "window": window}
         got = variant.call(run, "attention", inputs, attributes)["y"]
-        caches = [inputs[name][:, :used].astype(np.float64) for name in ("k_cache", "v_cache")]
+        caches = [inputs[name][1:, :, :used].astype(np.float64) for name in ("k_cache", "v_cache")]
         q = inputs["q"].astype(np.float64)
-        want = attention.reference(q, *caches, inputs["positions"], **attributes)
+        want = attention.reference(q, *caches, inputs["positions"], np.zeros(rows, np.int32), **attributes)
         worst = error(got, want)
         print(f"worst attention {variant.name} {np.dtype(dtype).name} {case} {worst:.2g}")
         assert worst <= tolerances.KERNELS["attention", "float32"], case
 
 
 def test_attention_of_positions_in_any_order(variant: Variant) -> None:
-    """Each row goes by its own position."""
+    """Each row goes by its own position and sequence."""
     positions = np.array([5, 0, 9, 2, 9], np.int32)
+    sequences = np.array([2, 0, 1, 1, 2], np.int32)
     inputs = {
         "q": random_rows(17, 5, 4 * 32),
-        "k_cache": random_rows(18, 2, 10, 32),
-        "v_cache": random_rows(19, 2, 10, 32),
+        "k_cache": random_rows(18, 3, 2, 10, 32),
+        "v_cache": random_rows(19, 3, 2, 10, 32),
         "positions": positions,
+        "sequences": sequences,
     }
     got = variant.call(run, "attention", inputs, {"scale": 0.2, "window": 4})["y"]
     q, keys, values = (inputs[name].astype(np.float64) for name in ("q", "k_cache", "v_cache"))
-    want = attention.reference(q, keys, values, positions, scale=0.2, window=4)
+    want = attention.reference(q, keys, values, positions, sequences, scale=0.2, window=4)
     assert error(got, want) <= tolerances.KERNELS["attention", "float32"]
 
 
 def test_attention_with_extreme_scores(variant: Variant) -> None:
     """Scores of thousands neither overflow nor lose the best position."""
-    keys = np.zeros((1, 6, 16), np.float32)
-    keys[0, :, 0] = [-3000.0, 2000.0, 3000.0, -100.0, 2999.0, 1e-3]
-    values = random_rows(20, 1, 6, 16)
+    keys = np.zeros((1, 1, 6, 16), np.float32)
+    keys[0, 0, :, 0] = [-3000.0, 2000.0, 3000.0, -100.0, 2999.0, 1e-3]
+    values = random_rows(20, 1, 1, 6, 16)
     q = np.zeros((1, 16), np.float32)
     q[0, 0] = 4.0
-    inputs = {"q": q, "k_cache": keys, "v_cache": values, "positions": np.array([5], np.int32)}
+    position, sequence = np.array([5], np.int32), np.zeros(1, np.int32)
+    inputs = {"q": q, "k_cache": keys, "v_cache": values, "positions": position, "sequences": sequence}
     got = variant.call(run, "attention", inputs, {"scale": 1.0, "window": 0})["y"]
     np.testing.assert_allclose(
-        got[0], values[0, 2] + (values[0, 4] - values[0, 2]) * np.exp(-4.0) / (1 + np.exp(-4.0)), rtol=1e-4, atol=1e-4
+        got[0],
+        values[0, 0, 2] + (values[0, 0, 4] - values[0, 0, 2]) * np.exp(-4.0) / (1 + np.exp(-4.0)),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -79,25 +87,27 @@ def test_rope_cache(variant: Variant, dtype: type, has_head_norm: bool) -> None:
     for case in cases.ROPE_CACHE:
         rows, heads, kv_heads, head_dim, capacity, first = case
         rng = np.random.default_rng(case)
-        cache = {name: rng.normal(0.0, 1.0, (kv_heads, capacity, head_dim)).astype(dtype) for name in ("k", "v")}
+        cache = {name: rng.normal(0.0, 1.0, (2, kv_heads, capacity, head_dim)).astype(dtype) for name in ("k", "v")}
         inputs = {
             "q": random_rows(21, rows, heads * head_dim),
             "k": random_rows(22, rows, kv_heads * head_dim),
             "v": random_rows(23, rows, kv_heads * head_dim),
             "frequencies": (10_000.0 ** -(np.arange(0, head_dim, 2) / head_dim)).astype(np.float32),
             "positions": positions_from(first, rows),
+            "sequences": np.ones(rows, np.int32),
             "k_cache": cache["k"],
             "v_cache": cache["v"],
         }
         if has_head_norm:
             inputs |= {name: rng.uniform(0.5, 1.5, head_dim).astype(np.float32) for name in ("q_weight", "k_weight")}
         got = variant.call(run, "rope_cache", inputs, {"eps": 1e-6})
-        doubles = {name: x if name == "positions" else x.astype(np.float64) for name, x in inputs.items()}
+        doubles = {name: x if x.dtype == np.int32 else x.astype(np.float64) for name, x in inputs.items()}
         want = rope_cache.reference(**doubles, eps=1e-6)
         check_rope_cache(variant, case, got, want, np.dtype(dtype).name)
         for name in ("k_cache", "v_cache"):
-            np.testing.assert_array_equal(got[name][:, :first], inputs[name][:, :first])
-            np.testing.assert_array_equal(got[name][:, first + rows :], inputs[name][:, first + rows :])
+            kept = np.ones(inputs[name].shape, bool)
+            kept[1, :, first : first + rows] = False
+            np.testing.assert_array_equal(got[name][kept], inputs[name][kept])
 
 
 def check_rope_cache(

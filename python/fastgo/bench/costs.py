@@ -32,10 +32,10 @@ def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
         return Cost(nbytes + sum(_weight_nbytes(t, rows) for t in weights), 0)
     nbytes += sum(_weight_nbytes(t) for t in weights)
     operations = sum(2 * rows * t.size for t in weights if len(t.shape) == 2)
-    cached = [(name, tensor) for name, tensor in tensors.items() if len(tensor.shape) == 3]
+    cached = [(name, tensor) for name, tensor in tensors.items() if len(tensor.shape) == 4]
     writes = {a["name"]: a["writes"] for a in _fastmetal.kernel(call.kernel)["arguments"]}
     for name, cache in cached:
-        kv_heads, _, head_dim = cache.shape
+        _, kv_heads, _, head_dim = cache.shape
         span = rows if writes[name] else len(_visible_span(positions, node.window))
         nbytes += kv_heads * span * head_dim * ELEMENT_BYTES[cache.dtype]
     if node.op.name == "attention":

@@ -79,13 +79,14 @@ def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, ali
     def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
 
-    cache_shape = (config.num_key_value_heads, capacity, config.head_dim)
+    cache_shape = (1, config.num_key_value_heads, capacity, config.head_dim)
     half_head = (config.head_dim // 2,)
     forward = Forward(
         config=config,
         weight=weight,
         tokens=state("tokens", (rows,), "i32"),
         positions=state("positions", (rows,), "i32"),
+        sequences=state("sequences", (rows,), "i32"),
         rope=state("rope", half_head, "f32"),
         local_rope=state("local_rope", half_head, "f32") if config.local_rope else None,
         cache=[

@@ -1,4 +1,4 @@
-"""Keys and values of all layers for one timeline, in one heap; copied over when it grows. Sizes are bytes."""
+"""Keys and values of all layers for one or several sequences, in one heap; copied when it grows. Sizes are bytes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ def cache_capacity(tokens: int, limit: int) -> int:
 
 
 class KvCache:
-    """For each layer keys and values (num_key_value_heads, capacity, head_dim) of `dtype` ("f32" or "f16")."""
+    """For each layer keys and values (num_sequences, num_key_value_heads, capacity, head_dim), dtype "f32" or "f16"."""
 
-    def __init__(self, device: _fastmetal.Device, config: ModelConfig, capacity: int, dtype: str) -> None:
+    def __init__(
+        self, device: _fastmetal.Device, config: ModelConfig, capacity: int, dtype: str, num_sequences: int = 1
+    ) -> None:
         self.capacity = capacity
         self.dtype = dtype
-        self.shape = (config.num_key_value_heads, capacity, config.head_dim)
+        self.shape = (num_sequences, config.num_key_value_heads, capacity, config.head_dim)
         self._device = device
         self._row_nbytes = config.head_dim * ELEMENT_BYTES[dtype]
-        nbytes = config.num_key_value_heads * capacity * self._row_nbytes
+        nbytes = num_sequences * config.num_key_value_heads * capacity * self._row_nbytes
         alignment = device.heap_alignment
         step = -(-nbytes // alignment) * alignment
         heap = device.heap(2 * config.num_hidden_layers * step, "kv cache", device.info["has_unified_memory"])
@@ -37,11 +39,11 @@ class KvCache:
         self.nbytes = heap.nbytes
 
     def copy_from(self, other: KvCache, tokens: int) -> None:
-        """Takes over the first `tokens` positions of a smaller cache."""
+        """Takes over the first `tokens` positions of each sequence of a smaller cache."""
         last = None
         for mine, theirs in zip(self.buffers, other.buffers, strict=True):
             for target, source in zip(mine, theirs, strict=True):
-                for head in range(self.shape[0]):
+                for head in range(self.shape[0] * self.shape[1]):
                     last = self._device.copy(
                         source,
                         head * other.capacity * self._row_nbytes,

@@ -37,19 +37,21 @@ class Output(Enum):
 class State:
     """Small host-visible buffers that passes of a session read and write; int32 but for the sampling parameters.
 
-    `tokens` and `positions` (MAX_ROWS,) are a pass's input; a sampled token and its position go to their first element,
-    so that decode feeds itself. `history` holds the token sampled at each position.
+    `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
+    to their first element, so that decode feeds itself. `history` holds the token sampled at each position.
     """
 
     def __init__(self, device: _fastmetal.Device, max_positions: int) -> None:
         self.buffers = {
             "tokens": device.buffer(MAX_ROWS * 4, "tokens"),
             "positions": device.buffer(MAX_ROWS * 4, "positions"),
+            "sequences": device.buffer(MAX_ROWS * 4, "sequences"),
             "history": device.buffer(max_positions * 4, "history"),
             "parameters": device.buffer(PARAMETER_WORDS * 4, "sampling parameters"),
         }
         self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
         self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
+        self.sequences = np.frombuffer(memoryview(self.buffers["sequences"]), np.int32)
         self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32)
 
     def set_sampling(self, packed: bytes) -> None:
@@ -87,6 +89,7 @@ class StepBuilder:
         history = self._state(graph, "history", (self._memory["history"].nbytes // 4,), "i32")
         tokens = self._state(graph, "tokens", (MAX_ROWS,), "i32")
         positions = self._state(graph, "positions", (MAX_ROWS,), "i32")
+        sequences = self._state(graph, "sequences", (MAX_ROWS,), "i32")
         half_head = (config.head_dim // 2,)
         weights: dict[str, Tensor] = {}
 
@@ -100,6 +103,7 @@ class StepBuilder:
             weight=weight,
             tokens=tokens.rows(0, rows),
             positions=positions.rows(0, rows),
+            sequences=sequences.rows(0, rows),
             rope=self._state(graph, "rope", half_head, "f32"),
             local_rope=self._state(graph, "local_rope", half_head, "f32") if self._engine.local_rope else None,
             cache=[self._layer_cache(graph, layer) for layer in range(config.num_hidden_layers)],

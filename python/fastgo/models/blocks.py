@@ -23,13 +23,15 @@ def grouped_query_attention(
         matmul(x, forward.layer_weight(layer, "self_attn.v_proj")),
         rope,
         forward.positions,
+        forward.sequences,
         forward.cache[layer].keys,
         forward.cache[layer].values,
         q_weight=forward.layer_weight(layer, "self_attn.q_norm") if has_head_norm else None,
         k_weight=forward.layer_weight(layer, "self_attn.k_norm") if has_head_norm else None,
         eps=forward.config.rms_norm_eps,
     )
-    attended = attention(q, keys, values, forward.positions, scale=forward.config.query_scale, window=window)
+    scale = forward.config.query_scale
+    attended = attention(q, keys, values, forward.positions, forward.sequences, scale=scale, window=window)
     return matmul(attended, forward.layer_weight(layer, "self_attn.o_proj"))
 
 

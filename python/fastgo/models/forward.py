@@ -14,7 +14,7 @@ from fastgo.models.config import ModelConfig
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Keys and values of one layer: (num_key_value_heads, capacity, head_dim)."""
+    """Keys and values of one layer: (num_sequences, num_key_value_heads, capacity, head_dim)."""
 
     keys: Tensor
     values: Tensor
@@ -24,15 +24,16 @@ class LayerCache:
 class Forward:
     """Inputs of a forward pass.
 
-    `weight(name)` gives a weight by its Hugging Face name; `tokens` and `positions` are (rows,) int32. `rope` and
-    `local_rope` are (head_dim / 2,) float32, radians a position. `output_rows` selects the rows whose logits are
-    wanted.
+    `weight(name)` gives a weight by its Hugging Face name; `tokens`, `positions` and `sequences` (whose cache a row
+    belongs to) are (rows,) int32. `rope` and `local_rope` are (head_dim / 2,) float32, radians a position.
+    `output_rows` selects the rows whose logits are wanted.
     """
 
     config: ModelConfig
     weight: Callable[[str], Tensor]
     tokens: Tensor
     positions: Tensor
+    sequences: Tensor
     rope: Tensor
     local_rope: Tensor | None
     cache: list[LayerCache]

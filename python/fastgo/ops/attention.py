@@ -11,27 +11,31 @@ _SIMDGROUPS = 4  # SIMDGROUPS of the shader
 _HEAD_DIM_STEPS = (32, 64, 128, 256)  # the shader's instantiations; a head uses the next larger one
 
 
-def attention(q: Tensor, k_cache: Tensor, v_cache: Tensor, positions: Tensor, *, scale: float, window: int) -> Tensor:
-    """q (rows, heads * head_dim) float32, caches (kv_heads, capacity, head_dim) -> (rows, heads * head_dim) float32.
+def attention(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, positions: Tensor, sequences: Tensor, *, scale: float, window: int
+) -> Tensor:
+    """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) -> like q.
 
-    Row r sees the positions (positions[r] - window, positions[r]]; window 0 means all from the start.
+    Row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means all from the
+    start.
     """
-    head_dim = k_cache.shape[2]
+    head_dim = k_cache.shape[3]
     if head_dim > _HEAD_DIM_STEPS[-1]:
         raise ValueError(f"head_dim {head_dim} is larger than attention's {_HEAD_DIM_STEPS[-1]}")
     y = q.graph.output("attention", q.shape)
-    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions}
+    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
     q.graph.add_node(ATTENTION, inputs, {"y": y}, scale=scale, window=window)
     return y
 
 
 def _lower(node: Node) -> list[KernelCall]:
     k_cache = node.inputs["k_cache"]
-    kv_heads, capacity, head_dim = k_cache.shape
+    num_sequences, kv_heads, capacity, head_dim = k_cache.shape
     rows, width = node.inputs["q"].shape
     heads = width // head_dim
     step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
     arguments = {
+        "num_sequences": num_sequences,
         "heads": heads,
         "kv_heads": kv_heads,
         "head_dim": head_dim,
@@ -50,12 +54,15 @@ def _lower(node: Node) -> list[KernelCall]:
     ]
 
 
-def reference(q: Array, k_cache: Array, v_cache: Array, positions: Array, *, scale: float, window: int) -> Array:
-    kv_heads, capacity, head_dim = k_cache.shape
+def reference(
+    q: Array, k_cache: Array, v_cache: Array, positions: Array, sequences: Array, *, scale: float, window: int
+) -> Array:
+    _, kv_heads, capacity, head_dim = k_cache.shape
     rows = q.shape[0]
     heads = q.reshape(rows, -1, head_dim)
     group = heads.shape[1] // kv_heads
-    scores = np.einsum("rhd,hcd->rhc", heads, np.repeat(k_cache, group, axis=0)) * scale
+    keys, values = (np.repeat(cache[sequences], group, axis=1) for cache in (k_cache, v_cache))
+    scores = np.einsum("rhd,rhcd->rhc", heads, keys) * scale
     cache_positions = np.arange(capacity)
     visible = cache_positions[None, :] <= positions[:, None]
     if window:
@@ -63,7 +70,7 @@ def reference(q: Array, k_cache: Array, v_cache: Array, positions: Array, *, sca
     scores = np.where(visible[:, None, :], scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    return np.asarray(np.einsum("rhc,hcd->rhd", weights, np.repeat(v_cache, group, axis=0)).reshape(q.shape))
+    return np.asarray(np.einsum("rhc,rhcd->rhd", weights, values).reshape(q.shape))
 
 
 ATTENTION = Op("attention", _lower, reference)

@@ -18,6 +18,7 @@ def rope_cache(
     v: Tensor,
     frequencies: Tensor,
     positions: Tensor,
+    sequences: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
     *,
@@ -27,11 +28,12 @@ def rope_cache(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q (rows, heads * head_dim), k and v (rows, kv_heads * head_dim) float32; frequencies (head_dim / 2,) float32.
 
-    Returns the rotated q and the caches (kv_heads, capacity, head_dim) after the write at `positions` (rows,) int32.
+    Returns the rotated q and the caches (num_sequences, kv_heads, capacity, head_dim) after the write at `sequences`
+    and `positions`, both (rows,) int32.
     With `q_weight` and `k_weight` (head_dim,) each head is RMS-normed first.
     """
     graph = q.graph
-    inputs = {"q": q, "k": k, "v": v, "frequencies": frequencies, "positions": positions}
+    inputs = {"q": q, "k": k, "v": v, "frequencies": frequencies, "positions": positions, "sequences": sequences}
     if q_weight is not None and k_weight is not None:
         inputs |= {"q_weight": q_weight, "k_weight": k_weight}
     outputs = {
@@ -44,12 +46,19 @@ def rope_cache(
 
 
 def _lower(node: Node) -> list[KernelCall]:
-    kv_heads, capacity, head_dim = node.outputs["k_cache"].shape
+    num_sequences, kv_heads, capacity, head_dim = node.outputs["k_cache"].shape
     rows = node.inputs["q"].shape[0]
     heads = node.inputs["q"].shape[1] // head_dim
     has_head_norm = "q_weight" in node.inputs
     buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **node.outputs}
-    arguments = {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "capacity": capacity, "eps": node.eps}
+    arguments = {
+        "num_sequences": num_sequences,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "capacity": capacity,
+        "eps": node.eps,
+    }
     return [
         KernelCall(
             f"rope_cache_{node.outputs['k_cache'].dtype}",
@@ -76,6 +85,7 @@ def reference(
     v: Array,
     frequencies: Array,
     positions: Array,
+    sequences: Array,
     k_cache: Array,
     v_cache: Array,
     *,
@@ -84,15 +94,15 @@ def reference(
     eps: float = 0.0,
 ) -> tuple[Array, Array, Array]:
     """The rotated q and the new caches."""
-    kv_heads, _, head_dim = k_cache.shape
+    _, kv_heads, _, head_dim = k_cache.shape
     rows = q.shape[0]
     q_heads, k_heads = q.reshape(rows, -1, head_dim), k.reshape(rows, kv_heads, head_dim)
     if q_weight is not None and k_weight is not None:
         q_heads = rms_norm.reference(q_heads, q_weight, eps=eps)
         k_heads = rms_norm.reference(k_heads, k_weight, eps=eps)
     new_k, new_v = k_cache.copy(), v_cache.copy()
-    new_k[:, positions] = rotate(k_heads, frequencies, positions).swapaxes(0, 1)
-    new_v[:, positions] = v.reshape(rows, kv_heads, head_dim).swapaxes(0, 1)
+    new_k[sequences, :, positions] = rotate(k_heads, frequencies, positions)
+    new_v[sequences, :, positions] = v.reshape(rows, kv_heads, head_dim)
     return rotate(q_heads, frequencies, positions).reshape(q.shape), new_k, new_v
 
 

@@ -110,7 +110,8 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto* k_cache = static_cast<const T*>(launch.buffers[2]);
   const auto* v_cache = static_cast<const T*>(launch.buffers[3]);
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[4]);
-  auto* y = static_cast<float*>(launch.buffers[5]);
+  const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[5]);
+  auto* y = static_cast<float*>(launch.buffers[6]);
   const std::uint32_t group = args.heads / args.kv_heads;
   while (begin < end) {
     const std::uint64_t row = begin / args.heads;
@@ -120,7 +121,9 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const std::uint64_t left = same_group < end - begin ? same_group : end - begin;
     const std::uint32_t last = smaller(static_cast<std::uint32_t>(positions[row]) + 1, args.capacity);
     const std::uint32_t first = args.window != 0 && last > args.window ? last - args.window : 0;
-    const std::size_t cache_start = (static_cast<std::size_t>(kv_head) * args.capacity + first) * args.head_dim;
+    const std::uint32_t sequence = smaller(static_cast<std::uint32_t>(sequences[row]), args.num_sequences - 1);
+    const std::size_t cache_head = static_cast<std::size_t>(sequence) * args.kv_heads + kv_head;
+    const std::size_t cache_start = (cache_head * args.capacity + first) * args.head_dim;
     const float* queries = q + (row * args.heads + head) * args.head_dim;
     float* out = y + (row * args.heads + head) * args.head_dim;
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,

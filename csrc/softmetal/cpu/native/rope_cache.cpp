@@ -54,6 +54,7 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   // The function constant has_head_norm: set and true.
   const bool has_head_norm = launch.constants[0].defined && launch.constants[0].bytes[0] != 0;
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[7]);
+  const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[8]);
   const std::uint32_t head_dim = args.head_dim, heads = args.heads, kv_heads = args.kv_heads;
   auto* cosines = reinterpret_cast<float*>(scratch(head_dim * sizeof(float)));
   float* sines = cosines + head_dim / 2;
@@ -70,14 +71,15 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     if (head < heads) {
       const std::size_t at = (row * heads + head) * head_dim;
       rotate_head(buffer(1) + at, has_head_norm ? buffer(4) : nullptr, args.eps, head_dim, rotation,
-                  static_cast<float*>(launch.buffers[8]) + at);
+                  static_cast<float*>(launch.buffers[9]) + at);
       continue;
     }
     const bool is_key = head < heads + kv_heads;
     const std::uint32_t kv_head = head - heads - (is_key ? 0 : kv_heads);
+    const std::uint32_t sequence = smaller(static_cast<std::uint32_t>(sequences[row]), args.num_sequences - 1);
+    const std::size_t cache_head = static_cast<std::size_t>(sequence) * kv_heads + kv_head;
     const float* source = buffer(is_key ? 2 : 3) + (row * kv_heads + kv_head) * head_dim;
-    T* target = static_cast<T*>(launch.buffers[is_key ? 9 : 10]) +
-                (static_cast<std::size_t>(kv_head) * args.capacity + position) * head_dim;
+    T* target = static_cast<T*>(launch.buffers[is_key ? 10 : 11]) + (cache_head * args.capacity + position) * head_dim;
     if (is_key) {
       rotate_head(source, has_head_norm ? buffer(5) : nullptr, args.eps, head_dim, rotation, target);
     } else {
