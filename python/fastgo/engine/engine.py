@@ -17,6 +17,7 @@ from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
+from fastgo.ops.rope_table import linear, rope_table
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,8 @@ class Engine:
                 )
 
     def _rope_table(self, rope: RopeConfig) -> _fastmetal.Buffer:
-        """Radians a position for each pair of a head: theta^(-2i / head_dim) / factor, float32."""
-        exponents = np.arange(0, self.config.head_dim, 2, dtype=np.float32) / np.float32(self.config.head_dim)
-        frequencies = (np.float32(1.0) / np.float32(rope.theta) ** exponents) / np.float32(rope.factor)
-        return upload(self.device, frequencies.astype(np.float32), "rope frequencies")
+        table = linear(rope_table(rope.theta, self.config.head_dim), rope.factor)
+        return upload(self.device, table, "rope frequencies")
 
 
 def upload(device: _fastmetal.Device, values: npt.NDArray[np.float32], label: str) -> _fastmetal.Buffer:
