@@ -39,6 +39,12 @@ def test_rows_of_prefill_and_decode(tiny_gguf: Path) -> None:
     assert 0 < rows[2]["between_tokens_s"]["p50"] <= rows[2]["between_tokens_s"]["p99"]
 
 
+def test_rows_of_a_batch(tiny_gguf: Path) -> None:
+    (row,) = rows_of("--model", str(tiny_gguf), "-p", "16", "-n", "4", "--depth", "8", "--batch", "3", "-r", "1")
+    assert (row["test"], row["batch"], row["depth"]) == ("tg4", 3, 8)
+    assert row["tokens_per_s"]["median"] == pytest.approx(12 / (4 * row["between_tokens_s"]["p50"]), rel=0.9)
+
+
 def test_stages_as_json(tiny_gguf: Path) -> None:
     (row,) = rows_of("--model", str(tiny_gguf), "--stages")
     assert 0 < row["dependent_stages_per_layer"] <= row["dispatches_per_layer"]
@@ -55,7 +61,7 @@ def test_other_formats_say_the_same(tiny_gguf: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--batch", "8"], "batch 8 is not supported"),
+        (["--batch", "65"], "--batch 65 is more than the 64"),
         (["-p", "x"], "-p: expected whole numbers from 0"),
         (["-p", "-1"], "-p: expected"),
         (["--depth", "1,,2"], "--depth: expected"),

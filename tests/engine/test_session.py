@@ -104,7 +104,7 @@ def test_generation_ends_when_the_context_is_full(engine: Engine) -> None:
     assert len(tokens) == 11  # the one that follows the 50th token has no place in the timeline
     assert session.tokens == [*ids_of(40), *tokens[:10]]
     assert tokens == list(Session(engine).generate(ids_of(40), GREEDY, 11))
-    with pytest.raises(UsageError, match="51 tokens, the context holds 50"):
+    with pytest.raises(UsageError, match="has 1 tokens, the context has room for 0"):
         session.prefill([1])
     session.rewind(49)
     session.prefill([1])
@@ -187,7 +187,7 @@ def test_single_token_prompt_and_answer(engine: Engine) -> None:
         ([], "the prompt is empty"),
         ([1, -1], "outside the vocabulary"),
         ([100_000], "outside the vocabulary"),
-        ([1] * 2049, "needs 2049 tokens, the context holds 2048"),
+        ([1] * 2049, "has 2049 tokens, the context has room for 2048"),
     ],
 )
 def test_senseless_prompts(engine: Engine, ids: list[int], message: str) -> None:

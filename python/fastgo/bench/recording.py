@@ -35,11 +35,10 @@ class PassRecorder(StepBuilder):
 
     def __init__(self, engine: Engine, positions: int) -> None:
         self.engine = engine
-        dtype = "f32" if engine.is_float32 else "f16"
         self.state = State(engine.device, positions)
         self._ids = np.random.default_rng(0).integers(0, engine.config.vocab_size, MAX_ROWS)
         capacity = cache_capacity(positions, engine.config.max_position_embeddings)
-        super().__init__(engine, self.state, KvCache(engine.device, engine.config, capacity, dtype))
+        super().__init__(engine, self.state, KvCache(engine.device, engine.config, capacity, engine.cache_dtype))
 
     def with_layers(self, layers: int) -> PassRecorder:
         """A recorder of the same model, state and cache, cut off after its first `layers` layers."""
@@ -65,7 +64,7 @@ class PassRecorder(StepBuilder):
 
     def run(self, programs: Sequence[_fastmetal.Program], first_position: int, rows: int) -> float:
         """Runs `programs` one after the other over these positions; returns the device's seconds."""
-        self.state.set_sampling(Sampling().pack())
+        self.state.set_sampling(Sampling())
         self.state.tokens[:rows] = self._ids[:rows]
         self.state.positions[:rows] = np.arange(first_position, first_position + rows)
         submission = self.engine.device.submit(programs)

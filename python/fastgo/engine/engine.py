@@ -5,6 +5,7 @@ Many sessions may share one engine. Sizes are bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
-from fastgo.errors import InvalidFileError
+from fastgo.errors import InvalidFileError, UsageError
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
@@ -53,6 +54,23 @@ class Engine:
     def is_float32(self) -> bool:
         """All weights are float32: the model is run to be exact, so its cache is float32 as well."""
         return all(weight.format == "f32" for weight in self.weights.values())
+
+    @property
+    def cache_dtype(self) -> str:
+        """What keys and values are kept in."""
+        return "f32" if self.is_float32 else "f16"
+
+    def check_ids(self, ids: Sequence[int], room: int) -> None:
+        """Raises UsageError unless there are ids, all of the vocabulary, and not more than `room`."""
+        if not len(ids):
+            raise UsageError("the prompt is empty", hint="give at least one token")
+        if min(ids) < 0 or max(ids) >= self.config.vocab_size:
+            raise UsageError(f"a token id is outside the vocabulary of {self.config.vocab_size} tokens")
+        if len(ids) > room:
+            raise UsageError(
+                f"the prompt has {len(ids)} tokens, the context has room for {room}",
+                hint="shorten the prompt or raise --context",
+            )
 
     def weight_tensor(self, graph: Graph, name: str) -> Tensor:
         """The weight of that name as a tensor of `graph`."""

@@ -5,7 +5,6 @@ Decode runs one step ahead of the host: while a token is read and printed, the d
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -18,7 +17,6 @@ from fastgo.engine.sampling import Sampling
 from fastgo.engine.steps import MAX_ROWS, Output, State, Step, StepBuilder, read_floats
 from fastgo.errors import DeviceError, UsageError
 
-_KEPT_STEPS = 6  # recorded passes of other sizes than decode's
 _MAX_LOGITS_BYTES = 64 << 20  # of one pass that leaves the logits of all its rows
 
 
@@ -38,14 +36,13 @@ class Session:
         self._state = State(engine.device, self.context)
         self._cache = self._new_cache(1)
         self._builder = StepBuilder(engine, self._state, self._cache)
-        self._steps: OrderedDict[tuple[int, Output], Step] = OrderedDict()
         self._generation: object | None = None  # the one that may go on
         self._ahead: _fastmetal.Submission | None = None  # its pass in flight
 
     @property
     def memory_nbytes(self) -> int:
         """KV cache and arenas of the recorded passes."""
-        return self._cache.nbytes + sum(step.arena_nbytes for step in self._steps.values())
+        return self._cache.nbytes + self._builder.arenas_nbytes
 
     def rewind(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""
@@ -73,7 +70,7 @@ class Session:
         """Appends `ids`; returns the logits after each of them, float32 (len(ids), vocab_size)."""
         vocab_size = self._engine.config.vocab_size
         self._interrupt()
-        self._check(ids)
+        self._engine.check_ids(ids, self.context - len(self.tokens))
         rows = min(MAX_ROWS, max(1, _MAX_LOGITS_BYTES // (4 * vocab_size)))
         logits = np.empty((len(ids), vocab_size), np.float32)
         for begin in range(0, len(ids), rows):
@@ -95,12 +92,12 @@ class Session:
         iterator raises UsageError.
         """
         self._interrupt()
-        self._state.set_sampling(sampling.pack())
+        self._state.set_sampling(sampling)
         self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)
         self._generation = generation = object()
         try:
             for count in range(1, max_tokens + 1):
-                token = int(self._state.history[len(self.tokens) - 1])
+                token = int(self._state.history[0, len(self.tokens) - 1])
                 if token < 0:
                     raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
                 full = len(self.tokens) >= self.context
@@ -131,24 +128,11 @@ class Session:
     def _submit_next(self) -> _fastmetal.Submission:
         """Starts the pass over the token that was sampled last."""
         self._reserve(len(self.tokens) + 1)
-        return self._engine.device.submit([self._step(1, Output.NEXT_TOKEN).program])
-
-    def _check(self, ids: Sequence[int]) -> None:
-        vocab_size = self._engine.config.vocab_size
-        if not len(ids):
-            raise UsageError("the prompt is empty", hint="give at least one token")
-        if min(ids) < 0 or max(ids) >= vocab_size:
-            raise UsageError(f"a token id is outside the vocabulary of {vocab_size} tokens")
-        needed = len(self.tokens) + len(ids)
-        if needed > self.context:
-            raise UsageError(
-                f"the prompt needs {needed} tokens, the context holds {self.context}",
-                hint="shorten the prompt or raise --context",
-            )
+        return self._engine.device.submit([self._builder.step(1, Output.NEXT_TOKEN).program])
 
     def _run_chunks(self, ids: Sequence[int], between: Output, last: Output, chunk: int) -> Step:
         self._interrupt()
-        self._check(ids)
+        self._engine.check_ids(ids, self.context - len(self.tokens))
         if not 1 <= chunk <= MAX_ROWS:
             raise UsageError(f"chunk is {chunk}, expected 1 to {MAX_ROWS}")
         self._reserve(len(self.tokens) + len(ids))
@@ -160,21 +144,12 @@ class Session:
     def _run(self, ids: Sequence[int], output: Output) -> Step:
         rows, start = len(ids), len(self.tokens)
         self._reserve(start + rows)
-        step = self._step(rows, output)
+        step = self._builder.step(rows, output)
         self._state.tokens[:rows] = ids
         self._state.positions[:rows] = np.arange(start, start + rows)
         self._engine.device.submit([step.program]).wait()
         self.tokens.extend(ids)
         return step
-
-    def _step(self, rows: int, output: Output) -> Step:
-        key = (rows, output)
-        if key not in self._steps:
-            self._steps[key] = self._builder.build(rows, output)
-            while len(self._steps) > _KEPT_STEPS:
-                self._steps.popitem(last=False)
-        self._steps.move_to_end(key)
-        return self._steps[key]
 
     def _reserve(self, tokens: int) -> None:
         """Makes room for `tokens` positions; only while nothing runs."""
@@ -184,11 +159,8 @@ class Session:
         if self.tokens:
             larger.copy_from(self._cache, len(self.tokens))
         self._cache = larger
-        self._steps.clear()
         self._builder = StepBuilder(self._engine, self._state, larger)
 
     def _new_cache(self, tokens: int) -> KvCache:
-        dtype = "f32" if self._engine.is_float32 else "f16"
-        return KvCache(
-            self._engine.device, self._engine.config, cache_capacity(tokens, self.context), dtype
-        )  # fmt: skip
+        engine = self._engine
+        return KvCache(engine.device, engine.config, cache_capacity(tokens, self.context), engine.cache_dtype)

@@ -6,6 +6,7 @@ Owns the graphs' path from the architecture through the passes to a program; the
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
-from fastgo.engine.sampling import PARAMETER_WORDS
+from fastgo.engine.sampling import PARAMETER_WORDS, Sampling
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
@@ -23,6 +24,7 @@ from fastgo.models.forward import Forward, LayerCache
 from fastgo.ops.sample import sample
 
 MAX_ROWS = 512  # tokens of a prefill chunk
+_KEPT_STEPS = 6  # recorded passes of other sizes than those in use
 
 
 class Output(Enum):
@@ -32,31 +34,34 @@ class Output(Enum):
     LAST_LOGITS = "last_logits"
     ALL_LOGITS = "all_logits"
     NEXT_TOKEN = "next_token"  # sampled from the last row
+    NEXT_TOKENS = "next_tokens"  # sampled from every row
 
 
 class State:
     """Small host-visible buffers that passes of a session read and write; int32 but for the sampling parameters.
 
     `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
-    to their first element, so that decode feeds itself. `history` holds the token sampled at each position.
+    to their first element, so that decode feeds itself (of every row, to the row's own). `history` (sampled_rows,
+    max_positions) holds the token sampled at each position; `parameters` (sampled_rows, PARAMETER_WORDS).
     """
 
-    def __init__(self, device: _fastmetal.Device, max_positions: int) -> None:
+    def __init__(self, device: _fastmetal.Device, max_positions: int, sampled_rows: int = 1) -> None:
         self.buffers = {
             "tokens": device.buffer(MAX_ROWS * 4, "tokens"),
             "positions": device.buffer(MAX_ROWS * 4, "positions"),
             "sequences": device.buffer(MAX_ROWS * 4, "sequences"),
-            "history": device.buffer(max_positions * 4, "history"),
-            "parameters": device.buffer(PARAMETER_WORDS * 4, "sampling parameters"),
+            "history": device.buffer(sampled_rows * max_positions * 4, "history"),
+            "parameters": device.buffer(sampled_rows * PARAMETER_WORDS * 4, "sampling parameters"),
         }
         self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
         self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
         self.sequences = np.frombuffer(memoryview(self.buffers["sequences"]), np.int32)
-        self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32)
+        self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32).reshape(sampled_rows, -1)
 
-    def set_sampling(self, packed: bytes) -> None:
-        """Sets the parameters of `sample`; only while nothing runs."""
-        np.frombuffer(memoryview(self.buffers["parameters"]), np.uint8)[:] = np.frombuffer(packed, np.uint8)
+    def set_sampling(self, sampling: Sampling, row: int = 0) -> None:
+        """Sets the parameters of `sample` for a row; only while nothing runs."""
+        parameters = np.frombuffer(memoryview(self.buffers["parameters"]), np.uint32).reshape(-1, PARAMETER_WORDS)
+        parameters[row] = np.frombuffer(sampling.pack(), np.uint32)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class StepBuilder:
     def __init__(self, engine: Engine, state: State, cache: KvCache) -> None:
         self._engine = engine
         self._cache = cache
+        self._state = state
+        self._steps: OrderedDict[tuple[int, Output], Step] = OrderedDict()
         self._memory = {name: Memory(buffer, 0, buffer.nbytes) for name, buffer in state.buffers.items()}
         self._memory["rope"] = Memory(engine.rope, 0, engine.rope.nbytes)
         if engine.local_rope is not None:
@@ -86,10 +93,9 @@ class StepBuilder:
         """The fused graph of a pass over `rows` tokens."""
         graph = Graph()
         config = self._engine.config
-        history = self._state(graph, "history", (self._memory["history"].nbytes // 4,), "i32")
-        tokens = self._state(graph, "tokens", (MAX_ROWS,), "i32")
-        positions = self._state(graph, "positions", (MAX_ROWS,), "i32")
-        sequences = self._state(graph, "sequences", (MAX_ROWS,), "i32")
+        tokens = self._state_tensor(graph, "tokens", (MAX_ROWS,), "i32")
+        positions = self._state_tensor(graph, "positions", (MAX_ROWS,), "i32")
+        sequences = self._state_tensor(graph, "sequences", (MAX_ROWS,), "i32")
         half_head = (config.head_dim // 2,)
         weights: dict[str, Tensor] = {}
 
@@ -104,16 +110,14 @@ class StepBuilder:
             tokens=tokens.rows(0, rows),
             positions=positions.rows(0, rows),
             sequences=sequences.rows(0, rows),
-            rope=self._state(graph, "rope", half_head, "f32"),
-            local_rope=self._state(graph, "local_rope", half_head, "f32") if self._engine.local_rope else None,
+            rope=self._state_tensor(graph, "rope", half_head, "f32"),
+            local_rope=self._state_tensor(graph, "local_rope", half_head, "f32") if self._engine.local_rope else None,
             cache=[self._layer_cache(graph, layer) for layer in range(config.num_hidden_layers)],
-            output_rows=range(0 if output is Output.ALL_LOGITS else rows - 1, rows),
+            output_rows=range(0 if output in (Output.ALL_LOGITS, Output.NEXT_TOKENS) else rows - 1, rows),
         )
         logits = self._engine.architecture.forward(forward)
-        if output is Output.NEXT_TOKEN:
-            parameters = self._state(graph, "parameters", (PARAMETER_WORDS,), "u32")
-            last = positions.rows(rows - 1, rows)
-            sample(logits, parameters, last, tokens.rows(0, 1), positions.rows(0, 1), history)
+        if output in (Output.NEXT_TOKEN, Output.NEXT_TOKENS):
+            self._sample(graph, logits, positions, tokens, rows)
         elif output is not Output.NOTHING:
             graph.results.append(logits)
         run_passes(graph)
@@ -127,13 +131,46 @@ class StepBuilder:
         logits = lowering.memory(graph.results[0]) if graph.results else None
         return Step(program, logits, lowering.arena_nbytes)
 
-    def _state(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+    def step(self, rows: int, output: Output) -> Step:
+        """A pass that was built before, or a new one."""
+        key = (rows, output)
+        if key not in self._steps:
+            self._steps[key] = self.build(rows, output)
+            while len(self._steps) > _KEPT_STEPS:
+                self._steps.popitem(last=False)
+        self._steps.move_to_end(key)
+        return self._steps[key]
+
+    @property
+    def arenas_nbytes(self) -> int:
+        """Memory of the passes kept."""
+        return sum(step.arena_nbytes for step in self._steps.values())
+
+    def _sample(self, graph: Graph, logits: Tensor, positions: Tensor, tokens: Tensor, rows: int) -> None:
+        """Draws from each row of logits, which belong to the last rows of the pass."""
+        sampled_rows, max_positions = self._state.history.shape
+        parameters = self._state_tensor(graph, "parameters", (sampled_rows, PARAMETER_WORDS), "u32")
+        history = self._state_tensor(graph, "history", (sampled_rows, max_positions), "i32")
+        count = logits.shape[0]
+        for row in range(count):
+            here = rows - count + row
+            sample(
+                logits.rows(row, row + 1),
+                parameters.rows(row, row + 1).reshape(PARAMETER_WORDS),
+                positions.rows(here, here + 1),
+                tokens.rows(row, row + 1),
+                positions.rows(row, row + 1),
+                history.rows(row, row + 1).reshape(max_positions),
+            )
+
+    def _state_tensor(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
 
     def _layer_cache(self, graph: Graph, layer: int) -> LayerCache:
         shape, dtype = self._cache.shape, self._cache.dtype
         return LayerCache(
-            self._state(graph, f"keys {layer}", shape, dtype), self._state(graph, f"values {layer}", shape, dtype)
+            self._state_tensor(graph, f"keys {layer}", shape, dtype),
+            self._state_tensor(graph, f"values {layer}", shape, dtype),
         )
 
     def _resolve(self, tensor: Tensor) -> Memory:

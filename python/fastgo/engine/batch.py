@@ -1,0 +1,118 @@
+"""Several sequences decoded together: one pass reads every weight once and gives each sequence its next token.
+
+Prompts are run one after the other, then each pass holds one row a sequence. Rows of sequences that have ended are
+closed up, so a pass never computes for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from fastgo import _fastmetal
+from fastgo.engine.engine import Engine
+from fastgo.engine.kv_cache import KvCache
+from fastgo.engine.sampling import Sampling
+from fastgo.engine.steps import MAX_ROWS, Output, State, StepBuilder
+from fastgo.errors import DeviceError, UsageError
+
+MAX_SEQUENCES = 64
+
+
+@dataclass
+class _Row:
+    """One running sequence: its place in the cache, how many of its tokens are cached, and the token that follows."""
+
+    sequence: int
+    length: int
+    token: int
+    drawn: int = 1
+
+
+class Batch:
+    """Room for `num_sequences` timelines of at most `context` tokens each. Not for use from several threads at once.
+
+    Raises UsageError for sizes or token ids that don't fit.
+    """
+
+    def __init__(self, engine: Engine, num_sequences: int, context: int) -> None:
+        limit = engine.config.max_position_embeddings
+        if not 1 <= num_sequences <= MAX_SEQUENCES:
+            raise UsageError(f"{num_sequences} sequences, expected 1 to {MAX_SEQUENCES}")
+        if not 1 <= context <= limit:
+            raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
+        self.context = context
+        self.num_sequences = num_sequences
+        self._engine = engine
+        self._state = State(engine.device, context, num_sequences)
+        self._cache = KvCache(engine.device, engine.config, context, engine.cache_dtype, num_sequences)
+        self._builder = StepBuilder(engine, self._state, self._cache)
+
+    @property
+    def memory_nbytes(self) -> int:
+        """KV cache and arenas of the recorded passes."""
+        return self._cache.nbytes + self._builder.arenas_nbytes
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samplings: Sequence[Sampling],
+        max_tokens: int,
+        stop_ids: Collection[int] = (),
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Continues each prompt by up to `max_tokens` tokens, with the sampling of the same index.
+
+        Yields, for each pass, the pairs (index of the prompt, token) of the sequences that are still running. One ends
+        after a token of `stop_ids`, which is yielded, or when its context is full.
+        """
+        if not 1 <= len(prompts) <= self.num_sequences or len(samplings) != len(prompts):
+            raise UsageError(
+                f"{len(prompts)} prompts and {len(samplings)} samplings, expected pairs, at most {self.num_sequences}"
+            )
+        for ids in prompts:
+            self._engine.check_ids(ids, self.context)
+        rows = [self._start(sequence, ids, samplings[sequence]) for sequence, ids in enumerate(prompts)]
+        while rows:
+            kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
+            submission = self._submit(kept, [samplings[row.sequence] for row in kept]) if kept else None
+            try:
+                yield [(row.sequence, row.token) for row in rows]
+            finally:
+                if submission is not None:
+                    submission.wait()
+            for index, row in enumerate(kept):
+                row.token = self._drawn(index, row.length)
+                row.length += 1
+                row.drawn += 1
+            rows = kept
+
+    def _start(self, sequence: int, ids: Sequence[int], sampling: Sampling) -> _Row:
+        """Runs a prompt and draws what follows it."""
+        self._state.set_sampling(sampling)
+        for begin in range(0, len(ids), MAX_ROWS):
+            part = ids[begin : begin + MAX_ROWS]
+            is_last = begin + MAX_ROWS >= len(ids)
+            step = self._builder.step(len(part), Output.NEXT_TOKEN if is_last else Output.NOTHING)
+            self._state.tokens[: len(part)] = part
+            self._state.positions[: len(part)] = range(begin, begin + len(part))
+            self._state.sequences[: len(part)] = sequence
+            self._engine.device.submit([step.program]).wait()
+        return _Row(sequence, len(ids), self._drawn(0, len(ids) - 1))
+
+    def _submit(self, rows: list[_Row], samplings: list[Sampling]) -> _fastmetal.Submission:
+        """Starts the pass over the last tokens of `rows`."""
+        for index, (row, sampling) in enumerate(zip(rows, samplings, strict=True)):
+            self._state.set_sampling(sampling, index)
+            self._state.tokens[index] = row.token
+            self._state.positions[index] = row.length
+            self._state.sequences[index] = row.sequence
+        return self._engine.device.submit([self._builder.step(len(rows), Output.NEXT_TOKENS).program])
+
+    def _goes_on(self, row: _Row, max_tokens: int, stop_ids: Collection[int]) -> bool:
+        return row.drawn < max_tokens and row.length < self.context and row.token not in stop_ids
+
+    def _drawn(self, row: int, position: int) -> int:
+        token = int(self._state.history[row, position])
+        if token < 0:
+            raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
+        return token
