@@ -23,19 +23,30 @@ inline float4 dot_block(thread const float4* weights, device const float* x, uin
 
 inline float horizontal_sum(float4 v) { return (v.x + v.y) + (v.z + v.w); }
 
+// Weight rows first_weight_row + min(first_output + n, outputs - 1) times the rows of x numbered x_rows[m].
 template <typename Format, uint ROWS, uint OUTPUTS>
-inline void accumulate(thread const Weights& weights, device const float* x, uint first_row, uint rows,
-                       uint first_output, uint outputs, uint columns, uint lane, thread float4* sums) {
+inline void accumulate(thread const Weights& weights, ulong first_weight_row, uint first_output, uint outputs,
+                       device const float* x, thread const uint* x_rows, uint columns, uint lane, thread float4* sums) {
   uint blocks = (columns + WEIGHTS_PER_BLOCK - 1) / WEIGHTS_PER_BLOCK;
   for (uint block = lane; block < blocks; block += 32) {
     uint count = min(WEIGHTS_PER_BLOCK, columns - block * WEIGHTS_PER_BLOCK);
     for (uint n = 0; n < OUTPUTS; n++) {
       float4 values[8];
-      Format::load(weights, min(first_output + n, outputs - 1), columns, block, values);
+      Format::load(weights, first_weight_row + min(first_output + n, outputs - 1), columns, block, values);
       for (uint m = 0; m < ROWS; m++) {
-        ulong row = min(first_row + m, rows - 1);
-        sums[n * ROWS + m] += dot_block(values, x + row * columns + block * WEIGHTS_PER_BLOCK, count);
+        sums[n * ROWS + m] += dot_block(values, x + ulong(x_rows[m]) * columns + block * WEIGHTS_PER_BLOCK, count);
       }
     }
   }
+}
+
+// A tile of consecutive rows of x; rows beyond the last repeat it.
+template <typename Format, uint ROWS, uint OUTPUTS>
+inline void accumulate(thread const Weights& weights, device const float* x, uint first_row, uint rows,
+                       uint first_output, uint outputs, uint columns, uint lane, thread float4* sums) {
+  uint x_rows[ROWS];
+  for (uint m = 0; m < ROWS; m++) {
+    x_rows[m] = min(first_row + m, rows - 1);
+  }
+  accumulate<Format, ROWS, OUTPUTS>(weights, 0, first_output, outputs, x, x_rows, columns, lane, sums);
 }

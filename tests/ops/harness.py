@@ -16,6 +16,7 @@ from fastgo import _fastmetal
 from fastgo.assets import quant
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
+from fastgo.graph.passes import PASSES
 from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import attention
@@ -25,6 +26,10 @@ from fastgo.ops.embed import embed
 from fastgo.ops.glu import glu
 from fastgo.ops.matmul import matmul
 from fastgo.ops.matmul_glu import MATMUL_GLU
+from fastgo.ops.moe_combine import moe_combine
+from fastgo.ops.moe_group import moe_group
+from fastgo.ops.moe_matmul import moe_matmul
+from fastgo.ops.moe_route import Routing, moe_route
 from fastgo.ops.rms_norm import rms_norm
 from fastgo.ops.rope_cache import rope_cache
 from fastgo.ops.sample import sample
@@ -40,14 +45,15 @@ _NUMPY_DTYPES = {name: np.dtype(numpy_name) for numpy_name, name in _DTYPES.item
 
 @dataclass(frozen=True)
 class Weight:
-    """A matrix in a format of assets/quant.py, as its planar bytes."""
+    """A matrix, or a stack of them, in a format of assets/quant.py, as its planar bytes."""
 
     format: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     planar: npt.NDArray[np.uint8]
 
     def dense(self) -> npt.NDArray[np.float64]:
-        return quant.dequantize(self.format, self.planar, *self.shape).astype(np.float64)
+        rows, columns = quant.matrix_shape(self.shape)
+        return quant.dequantize(self.format, self.planar, rows, columns).astype(np.float64).reshape(self.shape)
 
 
 def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
@@ -59,6 +65,29 @@ def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) ->
 def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     outputs = {"y": graph.output("y", (t["x"].shape[0], t["gate"].shape[0]))}
     graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
+    return outputs
+
+
+def _moe_route(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    """All that routing gives, grouped or not."""
+    routing = moe_route(t["logits"], **attributes)
+    outputs = {"experts": routing.experts, "weights": routing.weights}
+    if routing.order is not None and routing.tiles is not None:
+        outputs |= {"order": routing.order, "tiles": routing.tiles}
+    return outputs
+
+
+def _moe_matmul(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    """With `experts` given; grouped if the attribute says so. With weights `gate` and `up`, their fused form."""
+    num_experts = attributes["num_experts"]
+    order, tiles = moe_group(t["experts"], num_experts) if attributes["grouped"] else (None, None)
+    routing = Routing(t["experts"], t["experts"], num_experts, order, tiles)
+    if "weight" in t:
+        return {"y": moe_matmul(t["x"], t["weight"], routing)}
+    gate, up = moe_matmul(t["x"], t["gate"], routing), moe_matmul(t["x"], t["up"], routing)
+    outputs = {"y": glu(gate, up, activation=attributes["activation"])}
+    graph.results.append(outputs["y"])
+    assert PASSES["matmul_glu"](graph) == 1
     return outputs
 
 
@@ -82,6 +111,9 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "glu": lambda _, t, a: {"y": glu(**t, **a)},
     "matmul": lambda _, t, a: {"y": matmul(**t)},
     "matmul_glu": _matmul_glu,
+    "moe_combine": lambda _, t, a: {"y": moe_combine(t["x"], Routing(t["weights"], t["weights"], 0))},
+    "moe_matmul": _moe_matmul,
+    "moe_route": _moe_route,
     "rms_norm": lambda _, t, a: {"y": rms_norm(**t, **a)},
     "rope_cache": _rope_cache,
     "sample": _sample,
@@ -175,6 +207,12 @@ def random_weight(format: str, rows: int, columns: int, seed: int = 0) -> Weight
             bounds = np.iinfo(plane.dtype)
             plane[...] = rng.integers(bounds.min, bounds.max, plane.shape, endpoint=True)
     return Weight(format, (rows, columns), planar)
+
+
+def random_experts(format: str, num_experts: int, outputs: int, columns: int, seed: int = 0) -> Weight:
+    """A stack of random matrices."""
+    flat = random_weight(format, num_experts * outputs, columns, seed)
+    return Weight(format, (num_experts, outputs, columns), flat.planar)
 
 
 def random_rows(seed: int, *shape: int) -> npt.NDArray[np.float32]:

@@ -30,6 +30,12 @@ def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
     nbytes = sum(t.nbytes for t in activations)
     if node.op.name == "embed":
         return Cost(nbytes + sum(_weight_nbytes(t, rows) for t in weights), 0)
+    if "experts" in node.inputs:
+        pairs = node.inputs["experts"].size
+        # Of a stack of experts each that is chosen moves once; every pair of token and expert is a product.
+        chosen = [(t, min(pairs, t.shape[0]) * t.shape[1]) for t in weights]
+        nbytes += sum(_weight_nbytes(t, expert_rows) for t, expert_rows in chosen)
+        return Cost(nbytes, sum(2 * pairs * t.shape[1] * t.shape[2] for t in weights))
     nbytes += sum(_weight_nbytes(t) for t in weights)
     operations = sum(2 * rows * t.size for t in weights if len(t.shape) == 2)
     cached = [(name, tensor) for name, tensor in tensors.items() if len(tensor.shape) == 4]
@@ -52,6 +58,6 @@ def _visible_span(positions: range, window: int) -> range:
 
 def _weight_nbytes(weight: Tensor, rows: int | None = None) -> int:
     """The bytes of all rows of a weight without padding, or of `rows` of them."""
-    all_rows, columns = weight.shape if len(weight.shape) == 2 else (1, weight.size)
+    all_rows, columns = quant.matrix_shape(weight.shape)
     planes = quant.layout(weight.dtype, all_rows if rows is None else rows, columns)
     return sum(plane.nbytes for plane in planes)

@@ -13,6 +13,8 @@ from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.glu import GLU
 from fastgo.ops.matmul import MATMUL
 from fastgo.ops.matmul_glu import MATMUL_GLU
+from fastgo.ops.moe_matmul import MOE_MATMUL
+from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
 from fastgo.ops.rms_norm import RMS_NORM
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
@@ -139,20 +141,24 @@ def fuse_sandwich_norm(graph: Graph) -> int:
 def fuse_matmul_glu(graph: Graph) -> int:
     """The gate and up projections and their gate, when both weights have one format and shape."""
     rewriter = _Rewriter(graph)
-    for glu in rewriter.nodes(GLU):
-        gate = _produced_by(glu.inputs["gate"], MATMUL)
-        up = _produced_by(glu.inputs["up"], MATMUL)
-        if gate is None or up is None or gate is up or gate.inputs["x"] is not up.inputs["x"]:
-            continue
-        gate_weight, up_weight = gate.inputs["weight"], up.inputs["weight"]
-        if gate_weight.dtype != up_weight.dtype or gate_weight.shape != up_weight.shape:
-            continue
-        if not rewriter.is_only_for(glu.inputs["gate"], glu) or not rewriter.is_only_for(glu.inputs["up"], glu):
-            continue
-        if not rewriter.can_wait(gate, glu) or not rewriter.can_wait(up, glu):
-            continue
-        inputs = {"gate": gate_weight, "up": up_weight, "x": gate.inputs["x"]}
-        rewriter.replace([gate, up, glu], Node(MATMUL_GLU, inputs, glu.outputs, {"activation": glu.activation}))
+    for projection, fused in ((MATMUL, MATMUL_GLU), (MOE_MATMUL, MOE_MATMUL_GLU)):
+        for glu in rewriter.nodes(GLU):
+            gate = _produced_by(glu.inputs["gate"], projection)
+            up = _produced_by(glu.inputs["up"], projection)
+            if gate is None or up is None or gate is up:
+                continue
+            gate_weight, up_weight = gate.inputs["weight"], up.inputs["weight"]
+            shared = {name: tensor for name, tensor in gate.inputs.items() if name != "weight"}
+            if shared != {name: tensor for name, tensor in up.inputs.items() if name != "weight"}:
+                continue
+            if gate_weight.dtype != up_weight.dtype or gate_weight.shape != up_weight.shape:
+                continue
+            if not rewriter.is_only_for(glu.inputs["gate"], glu) or not rewriter.is_only_for(glu.inputs["up"], glu):
+                continue
+            if not rewriter.can_wait(gate, glu) or not rewriter.can_wait(up, glu):
+                continue
+            inputs = {"gate": gate_weight, "up": up_weight, **shared}
+            rewriter.replace([gate, up, glu], Node(fused, inputs, glu.outputs, {"activation": glu.activation}))
     return rewriter.finish()
 
 

@@ -47,6 +47,17 @@ MATMUL_FLOAT = (
     (130, 42, 33),
 )
 
+# (rows, num_experts, top_k)
+MOE_ROUTE = ((1, 1, 1), (1, 4, 2), (3, 33, 33), (5, 128, 8), (70, 60, 4), (1, 1024, 10))
+# (rows, num_experts, top_k, columns, outputs): a pair at a time, and grouped where pairs outnumber the experts.
+MOE_MATMUL = (
+    (1, 8, 2, 256, 9),
+    (2, 40, 3, 512, 33),
+    (3, 4, 2, 256, 1),
+    (20, 6, 6, 256, 70),
+    (33, 5, 1, 512, 20),
+)
+
 # (rows, columns)
 NORM = ((1, 1), (1, 24), (1, 640), (2, 129), (3, 576), (7, 31), (9, 1024), (64, 96), (2, 5376))
 GLU = ((1, 1), (1, 2048), (3, 85), (8, 256), (17, 60))

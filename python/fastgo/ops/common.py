@@ -30,9 +30,11 @@ def _plane_offsets(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
 
 
 def plane_offsets(weight: Tensor) -> tuple[int, ...]:
-    """Where each plane of a (rows, columns) weight starts, in units of 64 bytes; the `planes` of the kernels."""
-    rows, columns = weight.shape
-    return _plane_offsets(weight.dtype, rows, columns)
+    """Where each plane of a weight starts, in units of 64 bytes; the `planes` of the kernels.
+
+    The weight is (rows, columns), or has more dimensions before them that count as rows.
+    """
+    return _plane_offsets(weight.dtype, *quant.matrix_shape(weight.shape))
 
 
 def activate(name: str, x: Array) -> Array:
