@@ -52,6 +52,17 @@ def test_wrong_options(tmp_path: Path, options: list[str]) -> None:
     assert result.exit_code == 2 and not result.stdout and not (tmp_path / "out").exists()
 
 
+def test_export(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "m", "qwen3")
+    assert invoke("convert", tmp_path / "m", tmp_path / "out", "--quantize", "q8").exit_code == 0
+    result = invoke("export", tmp_path / "out", tmp_path / "out.gguf")
+    assert result.exit_code == 0 and "tensors" in result.stderr and not result.stdout
+    assert invoke("inspect", tmp_path / "out.gguf").exit_code == 0
+    assert invoke("export", tmp_path / "out", tmp_path / "out.gguf").exit_code == 2
+    assert invoke("export", tmp_path / "out", tmp_path / "out.gguf", "--force").exit_code == 0
+    assert invoke("export", tmp_path / "out", tmp_path / "out.bin").exit_code == 2
+
+
 def test_convert_of_nothing(tmp_path: Path, cache: Path) -> None:
     assert invoke("convert", "nosuch", tmp_path / "out").exit_code == 3
     assert invoke("convert", tmp_path, tmp_path / "out").exit_code == 3

@@ -1,4 +1,4 @@
-"""Tensor names: GGUF's to Hugging Face's, by architecture, and which rows have to be put back in order.
+"""Tensor names: GGUF's to Hugging Face's and back, by architecture, and which rows have to be put back in order.
 
 llama.cpp's converter interleaves the two rotary halves of q and k for the `llama` architecture only; all our models use
 the halves layout, so their rows are put back.
@@ -56,6 +56,7 @@ _LAYER_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 _LAYER_PATTERN = re.compile(r"blk\.(0|[1-9][0-9]{0,4})\.(.+)", re.ASCII)
+_HUGGING_FACE_LAYER = re.compile(r"model\.layers\.([0-9]+)\.(.+)", re.ASCII)
 _INTERLEAVED = re.compile(r"self_attn\.([qk])_proj\.")
 
 
@@ -83,6 +84,17 @@ def hugging_face_name(name: str, config: ModelConfig, where: str) -> str:
     if int(match[1]) >= config.num_hidden_layers:
         raise InvalidFileError(f"{where} has tensor {name!r}, expected {config.num_hidden_layers} layers only")
     return f"model.layers.{match[1]}.{layer_names[match[2]]}"
+
+
+def gguf_name(name: str, config: ModelConfig) -> str:
+    """The GGUF name of a Hugging Face tensor: the inverse of `hugging_face_name`. Raises UnsupportedModelError."""
+    layer = _HUGGING_FACE_LAYER.fullmatch(name)
+    names = _LAYER_NAMES[config.architecture] if layer else _GLOBAL_NAMES
+    wanted = layer[2] if layer else name
+    for ours, theirs in names.items():
+        if theirs == wanted:
+            return f"blk.{layer[1]}.{ours}" if layer else ours
+    raise UnsupportedModelError(f"weight {name!r} of {config.architecture} has no name in GGUF")
 
 
 def model_order(name: str) -> tuple[int, int]:

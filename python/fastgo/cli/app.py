@@ -14,6 +14,7 @@ from fastgo.cli import ui
 from fastgo.cli.bench import bench
 from fastgo.cli.convert import convert
 from fastgo.cli.env import env
+from fastgo.cli.export import export
 from fastgo.cli.inspect_model import inspect_model
 from fastgo.cli.list_models import list_models
 from fastgo.cli.remove import remove, show_cache
@@ -82,6 +83,7 @@ def _options(
 
 app.command("run")(run)
 app.command("convert")(convert)
+app.command("export")(export)
 app.command("bench")(bench)
 app.command("list")(list_models)
 app.command("inspect")(inspect_model)

@@ -58,6 +58,40 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
 }
 
 
+def pre_tokenizer_name(tokenizer: Mapping[str, Any]) -> str | None:
+    """GGUF's name for the way in which a tokenizer.json cuts words; None if there is none.
+
+    Spellings that match the same texts count as the same.
+    """
+    part = tokenizer.get("pre_tokenizer")
+    parts = part.get("pretokenizers") if isinstance(part, dict) and part.get("type") == "Sequence" else [part]
+    if not isinstance(parts, list):
+        return None
+    patterns: list[str] = []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "Split" and part.get("behavior") == "Isolated" and isinstance(part.get("pattern"), dict):
+            patterns.append(str(part["pattern"].get("Regex")))
+        elif kind == "Digits" and part.get("individual_digits") is True:
+            patterns.append(r"\p{N}")
+        elif kind == "ByteLevel":
+            patterns += [_GPT2_WORDS] if part.get("use_regex", True) else []
+        else:
+            return None
+    model = tokenizer.get("model")
+    ignore_merges = isinstance(model, dict) and model.get("ignore_merges") is True
+    wanted = PreTokenizer(tuple(map(_one_spelling, patterns)), ignore_merges)
+    for name, known in PRE_TOKENIZERS.items():
+        if PreTokenizer(tuple(map(_one_spelling, known.patterns)), known.ignore_merges) == wanted:
+            return name
+    return None
+
+
+def _one_spelling(pattern: str) -> str:
+    pattern = pattern.replace(f"(?i:{_CONTRACTIONS})", f"(?:{_ANY_CASE_CONTRACTIONS})")
+    return pattern.removesuffix(r"|\s+") if pattern.startswith(_CONTRACTIONS) else pattern
+
+
 def build_tokenizer_json(
     vocab: Mapping[str, int],
     merges: Sequence[tuple[str, str]],
