@@ -1,19 +1,18 @@
 """Makes the goldens of the models: tiny random-weight GGUF files, and what transformers computes with them.
 
-Needs the extra `goldens`. Everything follows from the seeds below, so that a second run writes the same files:
+Needs the extra `goldens`. Everything follows from the seeds there, so that a second run writes the same files:
 
     python tools/make_goldens.py [folder, by default tests/goldens]
 
-For each architecture `<name>.gguf` holds float32 weights, and `<name>.npz`: `prompt` (tokens,) int32, `logits`
-(tokens, vocab_size) float32 after each of them, `greedy` int32, the tokens that follow, and `greedy_margin` float32,
-the best logit less the second at each of those steps.
+For each model of tools/tiny_models.py `<name>.gguf` holds float32 weights, and `<name>.npz`: `prompt` (tokens,) int32,
+`logits` (tokens, vocab_size) float32 after each of them, `greedy` int32, the tokens that follow, and `greedy_margin`
+float32, the best logit less the second at each of those steps.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 import torch
-import transformers
+from tiny_models import CONTEXT, TINY_MODELS, TinyModel, rope_divisors
 
 Array = npt.NDArray[Any]
 
@@ -29,99 +28,6 @@ PROMPT_TOKENS = 40  # five of Gemma's windows
 GREEDY_TOKENS = 24
 SMALLEST_MARGIN = 0.01  # of a greedy step, far above what float32 may differ by
 SMALLEST_VARIETY = 8  # different greedy tokens: a model that repeats itself shows little
-CONTEXT = 2048
-
-
-@dataclass(frozen=True)
-class Golden:
-    """One tiny model. `metadata` holds GGUF keys, without the architecture, beyond those that all models share."""
-
-    name: str
-    seed: int
-    model: Callable[[], Any]
-    architecture: gguf.MODEL_ARCH
-    metadata: dict[str, Any]
-
-
-def gemma3() -> Any:
-    """Every third layer is global; a window far below the prompt; a query scale that is not head_dim's."""
-    return transformers.Gemma3ForCausalLM(
-        transformers.Gemma3TextConfig(
-            vocab_size=299,
-            hidden_size=24,
-            intermediate_size=40,
-            num_hidden_layers=7,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=16,
-            sliding_window=8,
-            query_pre_attn_scalar=20,
-            max_position_embeddings=CONTEXT,
-            layer_types=["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(7)],
-            rope_parameters={
-                "full_attention": {"rope_type": "linear", "rope_theta": 50_000.0, "factor": 4.0},
-                "sliding_attention": {"rope_type": "default", "rope_theta": 2_000.0},
-            },
-        )
-    )
-
-
-def llama() -> Any:
-    """Three query heads a key-value head, an output matrix of its own, a head_dim that is no power of two."""
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=301,
-            hidden_size=42,
-            intermediate_size=60,
-            num_hidden_layers=3,
-            num_attention_heads=6,
-            num_key_value_heads=2,
-            head_dim=12,
-            max_position_embeddings=CONTEXT,
-            rms_norm_eps=1e-5,
-            rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
-            tie_word_embeddings=False,
-        )
-    )
-
-
-def qwen3() -> Any:
-    """One key-value head, norms of the q and k heads, tied embeddings."""
-    return transformers.Qwen3ForCausalLM(
-        transformers.Qwen3Config(
-            vocab_size=300,
-            hidden_size=32,
-            intermediate_size=56,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=1,
-            head_dim=20,
-            max_position_embeddings=CONTEXT,
-            rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
-            tie_word_embeddings=True,
-        )
-    )
-
-
-GOLDENS = (
-    Golden(
-        "gemma3",
-        1,
-        gemma3,
-        gguf.MODEL_ARCH.GEMMA3,
-        {
-            "attention.sliding_window": 8,
-            "attention.sliding_window_pattern": 3,
-            "attention.scale": 20.0**-0.5,
-            "rope.freq_base": 50_000.0,
-            "rope.freq_base_swa": 2_000.0,
-            "rope.scaling.type": "linear",
-            "rope.scaling.factor": 4.0,
-        },
-    ),
-    Golden("llama", 5, llama, gguf.MODEL_ARCH.LLAMA, {"rope.freq_base": 100_000.0}),
-    Golden("qwen3", 12, qwen3, gguf.MODEL_ARCH.QWEN3, {"rope.freq_base": 1_000_000.0}),
-)
 
 
 def randomise(model: Any, rng: np.random.Generator) -> None:
@@ -129,7 +35,9 @@ def randomise(model: Any, rng: np.random.Generator) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             shape = tuple(parameter.shape)
-            if len(shape) == 1:
+            if name.endswith(".bias"):
+                values = rng.uniform(-0.5, 0.5, shape)
+            elif len(shape) == 1:
                 values = rng.uniform(-0.5, 0.5, shape) + (0.0 if adds_one_to_norms(model) else 1.0)
             elif "embed_tokens" in name:
                 values = rng.normal(0.0, 0.2, shape)
@@ -143,22 +51,23 @@ def adds_one_to_norms(model: Any) -> bool:
     return str(model.config.model_type).startswith("gemma")
 
 
-def gguf_weight(model: Any, name: str, weight: Array) -> Array:
+def gguf_weight(architecture: gguf.MODEL_ARCH, model: Any, name: str, weight: Array) -> Array:
     """A weight as llama.cpp's converter would store it."""
     if weight.ndim == 1:
         return weight + np.float32(1.0) if adds_one_to_norms(model) else weight
     config = model.config
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
-    if config.model_type != "llama" or heads is None:
+    if architecture is not gguf.MODEL_ARCH.LLAMA or heads is None:
         return weight
     halves = weight.reshape(heads, 2, config.head_dim // 2, weight.shape[1])
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(weight.shape)
 
 
-def write_gguf(path: Path, golden: Golden, model: Any) -> None:
+def write_gguf(path: Path, tiny: TinyModel, model: Any) -> None:
     """The model as a GGUF file of float32 tensors, without a tokenizer."""
     config = model.config
-    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[golden.architecture])
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[tiny.architecture])
     writer.add_license("CC0-1.0")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(config.hidden_size)
@@ -166,22 +75,24 @@ def write_gguf(path: Path, golden: Golden, model: Any) -> None:
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     adders: dict[type, Callable[[str, Any], None]] = {
         int: writer.add_uint32,
         float: writer.add_float32,
         str: writer.add_string,
     }
-    for key, value in golden.metadata.items():
+    for key, value in tiny.metadata.items():
         adders[type(value)](f"{writer.arch}.{key}", value)
-    names = gguf.get_tensor_name_map(golden.architecture, config.num_hidden_layers)
+    names = gguf.get_tensor_name_map(tiny.architecture, config.num_hidden_layers)
     for name, parameter in model.named_parameters():
-        stored = names.get_name(name, try_suffixes=(".weight",))
+        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if stored is None:
             raise SystemExit(f"{name} has no name in GGUF")
-        writer.add_tensor(stored, gguf_weight(model, name, parameter.detach().numpy()))
+        writer.add_tensor(stored, gguf_weight(tiny.architecture, model, name, parameter.detach().numpy()))
+    if tiny.has_rope_divisors:
+        writer.add_tensor("rope_freqs.weight", rope_divisors(model))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -218,13 +129,13 @@ def write_outputs(path: Path, model: Any, rng: np.random.Generator) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "tests" / "goldens"
-    for golden in GOLDENS:
-        rng = np.random.default_rng([golden.seed, *golden.name.encode()])
-        model = golden.model().eval()
+    for tiny in TINY_MODELS:
+        rng = np.random.default_rng([tiny.seed, *tiny.name.encode()])
+        model = tiny.model().eval()
         randomise(model, rng)
-        write_gguf(folder / f"{golden.name}.gguf", golden, model)
-        write_outputs(folder / f"{golden.name}.npz", model, rng)
-        print(f"{golden.name}: {model.num_parameters()} weights")
+        write_gguf(folder / f"{tiny.name}.gguf", tiny, model)
+        write_outputs(folder / f"{tiny.name}.npz", model, rng)
+        print(f"{tiny.name}: {model.num_parameters()} weights")
 
 
 if __name__ == "__main__":

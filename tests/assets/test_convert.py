@@ -71,7 +71,7 @@ def test_every_weight_arrives_unchanged(tmp_path: Path, architecture: str) -> No
     assert len(folder.tensors) == len(raws)
 
 
-def test_biases_are_put_back_and_refused_until_a_model_has_them(tmp_path: Path) -> None:
+def test_biases_are_put_back(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     tensors = model_tensors("llama") | {"blk.0.attn_k.bias": ("f32", (KV_HEADS * HEAD_DIM,))}
     raw = write_model(path, tensors=tensors)["blk.0.attn_k.bias"].view(np.float32).reshape(-1)
@@ -79,8 +79,6 @@ def test_biases_are_put_back_and_refused_until_a_model_has_them(tmp_path: Path) 
         (bias,) = (tensor for tensor in source.tensors if tensor.name.endswith("k_proj.bias"))
         planes = bias.read_planes(slice(0, 1))["low"][0]
     np.testing.assert_array_equal(bits(public_permute(planes[:, None], KV_HEADS)[:, 0]), bits(raw))
-    with pytest.raises(UnsupportedModelError, match=r"k_proj\.bias"):
-        import_model(path, tmp_path / "out")
 
 
 def test_gemma3_config(tmp_path: Path) -> None:
@@ -152,14 +150,13 @@ Q4 = ("q4_0", (HIDDEN, HIDDEN))
 REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "architecture": ("mamba", {}, {}, "'mamba'"),
     "experts": ("llama", {"llama.expert_count": 8}, {}, "expert_count"),
-    "yarn": ("qwen3", {"qwen3.rope.scaling.type": "yarn"}, {}, "yarn"),
+    "longrope": ("qwen3", {"qwen3.rope.scaling.type": "longrope"}, {}, "longrope"),
     "partial rotary": ("llama", {"llama.rope.dimension_count": 32}, {}, "dimension_count"),
     "soft cap": ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, {}, "softcapping"),
     "heads by layer": ("llama", {"llama.attention.head_count_kv": [2, 4]}, {}, "differs from layer to layer"),
     "one part of several": ("llama", {"split.count": 3}, {}, "one part"),
-    "llama 3 factors": ("llama", {}, {"rope_freqs.weight": ("f32", (32,))}, "rope_freqs.weight"),
     "unknown tensor": ("llama", {}, {"blk.0.ffn_gate_exps.weight": Q4}, "'blk.0.ffn_gate_exps.weight'"),
-    "another model's tensor": ("qwen3", {}, {"blk.0.attn_q.bias": ("f32", (256,))}, "attn_q.bias"),
+    "another model's tensor": ("llama", {}, {"blk.0.attn_q_norm.weight": ("f32", (64,))}, "attn_q_norm"),
 }
 INVALID: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "key missing": ("llama", {"llama.block_count": None}, {}, "block_count is missing"),
@@ -171,6 +168,14 @@ INVALID: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "too many layers": ("llama", {}, {"blk.7.attn_norm.weight": ("f32", (HIDDEN,))}, "expected 2 layers"),
     "epsilon": ("llama", {"llama.attention.layer_norm_rms_epsilon": float("nan")}, {}, "finite"),
     "q rows": ("llama", {"llama.attention.head_count": 8}, {}, "expected 8 heads"),
+    "rope divisors": ("llama", {}, {"rope_freqs.weight": ("f32", (3,))}, "rope_freqs.weight"),
+    "bias in one layer": ("qwen3", {}, {"blk.0.attn_q.bias": ("f32", (256,))}, "layers.1.self_attn.q_proj.bias"),
+    "yarn backwards": (
+        "qwen3",
+        {"qwen3.rope.scaling.type": "yarn", "qwen3.rope.scaling.yarn_beta_slow": 64.0},
+        {},
+        "'low' < 'high'",
+    ),
     "licence type": ("llama", {"general.license": 7}, {}, "general.license"),
     "layer pattern": ("gemma3", {"gemma3.attention.sliding_window_pattern": 0}, {}, "sliding_window_pattern"),
     "no window": ("gemma3", {"gemma3.attention.sliding_window": 0}, {}, "sliding_window"),

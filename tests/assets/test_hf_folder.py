@@ -187,14 +187,14 @@ def test_open_model_imports_a_folder_once(tmp_path: Path, cache: Path) -> None:
 REFUSED: dict[str, dict[str, Any]] = {
     "architecture": {"architectures": ["MambaForCausalLM"]},
     "two architectures": {"architectures": ["LlamaForCausalLM", "Qwen3ForCausalLM"]},
-    "biases": {"attention_bias": True},
     "experts": {"num_local_experts": 8},
-    "yarn": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
-    "llama3 rope": {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+    "dynamic rope": {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}},
+    "longrope": {"rope_scaling": {"rope_type": "longrope", "factor": 4.0}},
+    "yarn of gpt-oss": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "truncate": False}},
     "partial rotary": {"partial_rotary_factor": 0.5},
+    "partial rotary, new spelling": {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
     "soft cap": {"final_logit_softcapping": 30.0},
     "activation": {"hidden_act": "relu"},
-    "window": {"sliding_window": 8},
 }
 INVALID: dict[str, dict[str, Any]] = {
     "no hidden size": {"hidden_size": None},
@@ -209,6 +209,9 @@ INVALID: dict[str, dict[str, Any]] = {
     "rope without factor": {"rope_scaling": {"rope_type": "linear"}},
     "rope factor 0": {"rope_scaling": {"rope_type": "linear", "factor": 0}},
     "theta is not finite": {"rope_theta": float("nan")},
+    "biases without weights": {"attention_bias": True},
+    "llama3 rope without its factors": {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+    "yarn with theta 1": {"rope_theta": 1.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
 }
 
 

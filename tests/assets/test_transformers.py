@@ -36,14 +36,31 @@ SCALED = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}
+WINDOWS = {"use_sliding_window": True, "sliding_window": 11, "max_window_layers": 3}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma3": ("gemma3_text", {"sliding_window": 16, "query_pre_attn_scalar": 24}),
     "gemma3 scaled": ("gemma3_text", {"sliding_window": 16, "rope_parameters": SCALED}),
     "llama": ("llama", {"rms_norm_eps": 1e-5}),
     "llama tied": ("llama", {"tie_word_embeddings": True, "num_key_value_heads": 4}),
     "llama scaled": ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}}),
+    "llama 3": ("llama", {"rope_parameters": LLAMA3 | {"rope_theta": 1e3}}),
+    "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "mistral": ("mistral", {"sliding_window": 9}),
+    "mistral without a window": ("mistral", {"sliding_window": None}),
+    "qwen2": ("qwen2", {"num_attention_heads": 2}),
+    "qwen2 tied, upper layers slide": ("qwen2", WINDOWS | {"tie_word_embeddings": True, "num_attention_heads": 2}),
     "qwen3": ("qwen3", {"rope_theta": 1e6}),
     "qwen3 tied": ("qwen3", {"tie_word_embeddings": True}),
+    "qwen3 with yarn": ("qwen3", {"rope_parameters": YARN | {"rope_theta": 1e3}}),
+    "qwen3 with biases and windows": ("qwen3", WINDOWS | {"attention_bias": True}),
 }
 
 
@@ -54,7 +71,7 @@ def make(folder: Path, model_type: str, fields: dict[str, Any], dtype: Any, shar
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.ndim == 1:
+            if parameter.ndim == 1:  # norms and biases
                 parameter.add_(torch.randn_like(parameter) * 0.2)
     model.save_pretrained(folder, max_shard_size=shard)
     return model
@@ -80,7 +97,7 @@ def test_float32_logits(tmp_path: Path, name: str) -> None:
     assert largest_difference(model, tmp_path / "out", 60, TINY["vocab_size"]) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["gemma3", "llama", "qwen3"])
+@pytest.mark.parametrize("name", ["gemma3", "llama", "llama 3", "mistral", "qwen2", "qwen3", "qwen3 with yarn"])
 def test_bfloat16_logits(tmp_path: Path, name: str) -> None:
     """transformers rounds every activation to bfloat16 and we none, so small layers and logits below 2."""
     model_type, changes = CASES[name]

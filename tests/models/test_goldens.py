@@ -17,9 +17,10 @@ from model_runs import Golden, all_logits, greedy, last_logits
 from variants import Variant
 
 FOLDER = Path(__file__).parent.parent / "goldens"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.gguf"))
 
 
-@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="module", params=NAMES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(FOLDER / f"{request.param}.npz") as arrays:
         return Golden(
@@ -36,13 +37,21 @@ def largest_difference(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def test_goldens_show_what_they_should() -> None:
-    """Several layers of both kinds, a window below the prompt, grouped heads, and a scale that isn't head_dim's."""
-    configs = {name: open_model(FOLDER / f"{name}.gguf").config for name in ARCHITECTURES}
+    """All architectures and features; windows below the prompt, grouped heads, a scale that isn't head_dim's."""
+    configs = {name: open_model(FOLDER / f"{name}.gguf").config for name in NAMES}
+    assert {config.architecture for config in configs.values()} == set(ARCHITECTURES)
     gemma = configs["gemma3"]
     assert sorted(set(gemma.layer_is_sliding)) == [False, True] and gemma.sliding_window == 8
     assert gemma.query_scale != pytest.approx(gemma.head_dim**-0.5)
     assert gemma.local_rope is not None and gemma.local_rope != gemma.rope
     assert not configs["llama"].tie_word_embeddings and configs["qwen3"].tie_word_embeddings
+    assert configs["mistral"].layer_is_sliding == (True, True, True) and configs["mistral"].sliding_window == 9
+    assert configs["qwen2"].biases == ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    assert {name: configs[name].rope.scaling for name in ("llama", "llama3", "qwen3_yarn")} == {
+        "llama": "linear",
+        "llama3": "divisors",
+        "qwen3_yarn": "yarn",
+    }
     assert all(c.num_attention_heads > c.num_key_value_heads for c in configs.values())
 
 
@@ -79,6 +88,6 @@ def test_greedy_tokens(variant: Variant, golden: Golden) -> None:
 
 
 def test_config_survives_json() -> None:
-    for name in ARCHITECTURES:
+    for name in NAMES:
         config = open_model(FOLDER / f"{name}.gguf").config
         assert ModelConfig.from_json(config.to_json()) == config

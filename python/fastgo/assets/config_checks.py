@@ -13,9 +13,9 @@ from typing import Any
 
 from fastgo.assets.strict_json import Fields
 from fastgo.errors import UnsupportedModelError
-from fastgo.models.config import ModelConfig
+from fastgo.models.config import ATTENTION_MATRICES, FEED_FORWARD_MATRICES, ROPE_SCALINGS, ModelConfig, RopeConfig
 
-SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen3")
+SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3")
 ACTIVATIONS = ("silu", "gelu_tanh")
 MAX_DIMENSION = 1 << 24
 MAX_LAYERS = 1024
@@ -34,9 +34,11 @@ _INTEGER_LIMITS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "sliding_window": (0, MAX_POSITIONS),
     }
 )
+_PROJECTIONS = (*ATTENTION_MATRICES, *FEED_FORWARD_MATRICES)
 _POSITIVE_NUMBERS = ("rms_norm_eps", "query_scale", "embedding_scale")
 _FIELD_NAMES = frozenset(field.name for field in dataclasses.fields(ModelConfig))
-_ROPE_NAMES = frozenset({"theta", "factor"})
+_ROPE_NAMES = frozenset(field.name for field in dataclasses.fields(RopeConfig))
+_LATER_FIELDS: Mapping[str, Any] = MappingProxyType({"biases": []})  # absent from configs of earlier versions
 
 
 def checked_config(data: Any, where: str) -> ModelConfig:
@@ -47,7 +49,7 @@ def checked_config(data: Any, where: str) -> ModelConfig:
             message starts with `where`.
         UnsupportedModelError: an architecture or activation that is not supported.
     """
-    fields = Fields(data, where, _FIELD_NAMES)
+    fields = Fields({**_LATER_FIELDS, **data} if isinstance(data, dict) else data, where, _FIELD_NAMES)
     require_supported(fields.text("architecture"), where)
     if fields.text("hidden_activation") not in ACTIVATIONS:
         raise UnsupportedModelError(f"{where}: activation {data['hidden_activation'][:40]!r} is not supported")
@@ -56,14 +58,17 @@ def checked_config(data: Any, where: str) -> ModelConfig:
     for name in _POSITIVE_NUMBERS:
         _check_positive(fields, name)
     _check_rope(fields, "rope")
-    if data["local_rope"] is not None:
+    if fields.data["local_rope"] is not None:
         _check_rope(fields, "local_rope")
     fields.boolean("tie_word_embeddings")
     layers = fields.items("layer_is_sliding", MAX_LAYERS)
     if any(type(layer) is not bool for layer in layers):
         fields.fail("'layer_is_sliding' holds something else than true and false")
+    biases = fields.items("biases", len(_PROJECTIONS))
+    if not all(isinstance(name, str) and name in _PROJECTIONS for name in biases) or len(set(biases)) != len(biases):
+        fields.fail(f"'biases' is {str(biases)[:80]}, expected some of {', '.join(_PROJECTIONS)}")
     _check_agreement(fields, layers)
-    return ModelConfig.from_json(data)
+    return ModelConfig.from_json(fields.data)
 
 
 def require_supported(architecture: str, where: str) -> None:
@@ -80,10 +85,33 @@ def _check_positive(fields: Fields, name: str) -> None:
         fields.fail(f"{name!r} is {fields.data[name]}, expected a positive number")
 
 
+def _check_factor(fields: Fields, name: str) -> None:
+    """A range far beyond what models have, within which no rotary table overflows."""
+    if not 1e-6 <= fields.number(name) <= 1e30:
+        fields.fail(f"{name!r} is {fields.data[name]}, expected a number from 1e-6 to 1e30")
+
+
 def _check_rope(fields: Fields, name: str) -> None:
-    rope = Fields(fields.data[name], f"{fields.where}: {name}", _ROPE_NAMES)
-    _check_positive(rope, "theta")
-    _check_positive(rope, "factor")
+    plain = {field.name: field.default for field in dataclasses.fields(RopeConfig)} | {"divisors": []}
+    found = fields.data[name]
+    merged = {**plain, **found} if isinstance(found, dict) and "theta" in found else found
+    rope = Fields(merged, f"{fields.where}: {name}", _ROPE_NAMES)
+    for number in ("theta", "factor", "attention_factor"):
+        _check_factor(rope, number)
+    scaling = rope.text("scaling", 40)
+    if scaling not in ROPE_SCALINGS:
+        raise UnsupportedModelError(f"{rope.where}: scaling {scaling!r} is not supported")
+    if scaling in ("yarn", "llama3"):
+        rope.integer("original_context", 1, MAX_POSITIONS)
+        _check_factor(rope, "low")
+        _check_factor(rope, "high")
+        if rope.data["low"] >= rope.data["high"] or rope.data["theta"] <= 1:
+            rope.fail("expected 'low' < 'high' and a 'theta' above 1")
+    divisors = rope.items("divisors", MAX_DIMENSION)
+    if len(divisors) != (fields.integer("head_dim") // 2 if scaling == "divisors" else 0):
+        rope.fail(f"'divisors' has {len(divisors)} entries for heads of {fields.data['head_dim']}")
+    for divisor in divisors:
+        _check_factor(Fields({"divisor": divisor}, rope.where), "divisor")
 
 
 def _check_agreement(fields: Fields, layers: list[Any]) -> None:
@@ -98,3 +126,5 @@ def _check_agreement(fields: Fields, layers: list[Any]) -> None:
         fields.fail(f"'layer_is_sliding' has {len(layers)} entries for {data['num_hidden_layers']} layers")
     if any(layers) and not data["sliding_window"]:
         fields.fail("layers slide, 'sliding_window' is 0")
+    if data["local_rope"] is not None and data["rope"].get("attention_factor", 1.0) != 1.0:
+        fields.fail("a factor on q and k is not supported where sliding layers have a rotary embedding of their own")

@@ -1,7 +1,7 @@
 """ModelConfig from the metadata of a GGUF file, architecture by architecture.
 
-What GGUF leaves out (Gemma 3's local rotary base and layer pattern) is filled in here; what the engine can't do yet
-(experts, YaRN, partial rotary embeddings, soft caps) is refused here, by name.
+What GGUF leaves out (Gemma 3's local rotary base and layer pattern) is filled in here; what the engine can't do
+(experts, partial rotary embeddings, soft caps) is refused here, by name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastgo.assets.config_checks import checked_config, require_supported
+from fastgo.assets.config_checks import MAX_LAYERS, checked_config, require_supported
 from fastgo.assets.gguf import GgufTensor
+from fastgo.assets.gguf_names import BIASED, ROPE_DIVISORS
 from fastgo.errors import InvalidFileError, UnsupportedModelError
 from fastgo.models.config import ModelConfig
+from fastgo.ops.rope_table import yarn_attention_factor
 
 GEMMA3_LOCAL_THETA = 10_000.0
 GEMMA3_GLOBAL_LAYER_PERIOD = 6
@@ -43,6 +45,8 @@ def config_from_gguf(metadata: Mapping[str, Any], tensors: Mapping[str, GgufTens
     keys = _Keys(metadata, f"{architecture}.", where)
     _refuse_unsupported(keys)
     data = _common_fields(keys, tensors, where) | {"architecture": architecture} | _BY_ARCHITECTURE[architecture](keys)
+    if ROPE_DIVISORS in tensors:
+        data["rope"] = _divided_rope(data["rope"], tensors[ROPE_DIVISORS], data["head_dim"], where)
     data.setdefault("query_scale", keys.number("attention.scale", 0.0) or data["head_dim"] ** -0.5)
     return checked_config(data, where)
 
@@ -103,9 +107,9 @@ def _refuse_unsupported(keys: _Keys) -> None:
                 hint=_PLAIN_MODEL_HINT,
             )
     scaling = keys.text("rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
+    if scaling not in ("none", "linear", "yarn"):
         raise UnsupportedModelError(
-            f"{keys.where}: rope scaling {scaling[:40]!r} is not supported, only 'linear' is",
+            f"{keys.where}: rope scaling {scaling[:40]!r} is not supported, only 'linear' and 'yarn' are",
             hint="get this model without scaling of its context",
         )
 
@@ -139,13 +143,38 @@ def _common_fields(keys: _Keys, tensors: Mapping[str, GgufTensor], where: str) -
         "embedding_scale": 1.0,
         "hidden_activation": "silu",
         "tie_word_embeddings": "output.weight" not in tensors,
+        "biases": [name for stored, name in BIASED.items() if f"blk.0.{stored}.bias" in tensors],
     }
 
 
-def _rope(keys: _Keys, default_theta: float) -> dict[str, float]:
-    scaled = keys.text("rope.scaling.type", "none") == "linear"
-    factor = keys.number("rope.scaling.factor", 1.0) if scaled else 1.0
-    return {"theta": keys.number("rope.freq_base", default_theta), "factor": factor}
+def _rope(keys: _Keys, default_theta: float) -> dict[str, Any]:
+    scaling = keys.text("rope.scaling.type", "none")
+    rope: dict[str, Any] = {"theta": keys.number("rope.freq_base", default_theta)}
+    if scaling == "none":
+        return rope
+    factor = keys.number("rope.scaling.factor", 1.0)
+    if scaling == "linear":
+        return rope | {"factor": factor}
+    return rope | {
+        "scaling": "yarn",
+        "factor": factor,
+        "original_context": keys.integer("rope.scaling.original_context_length", keys.integer("context_length")),
+        "low": keys.number("rope.scaling.yarn_beta_slow", 1.0),
+        "high": keys.number("rope.scaling.yarn_beta_fast", 32.0),
+        "attention_factor": keys.number("rope.scaling.yarn_attn_factor", 1.0) * yarn_attention_factor(factor),
+    }
+
+
+def _divided_rope(rope: dict[str, Any], tensor: GgufTensor, head_dim: int, where: str) -> dict[str, Any]:
+    """Llama 3's stretched rotary embedding: a divisor for each pair of a head, which GGUF carries as a tensor."""
+    if tensor.format.name != "f32" or tensor.shape != (head_dim // 2,):
+        raise InvalidFileError(
+            f"{where}: {ROPE_DIVISORS} is {tensor.format.name} {tensor.shape}, expected f32 for heads of {head_dim}"
+        )
+    if len(rope) > 1:
+        raise UnsupportedModelError(f"{where}: {ROPE_DIVISORS} together with another rope scaling is not supported")
+    divisors = np.frombuffer(tensor.raw.tobytes(), "<f4")
+    return rope | {"scaling": "divisors", "divisors": [float(divisor) for divisor in divisors]}
 
 
 def _gemma3_fields(keys: _Keys) -> dict[str, Any]:
@@ -173,20 +202,23 @@ def _gemma3_layer_pattern(keys: _Keys) -> list[bool]:
     period = keys.integer(name, GEMMA3_GLOBAL_LAYER_PERIOD)
     if not period:
         raise InvalidFileError(f"{keys.where}: {keys.prefix}{name} is 0")
-    return [(layer + 1) % period != 0 for layer in range(min(layers, 1 << 16))]
+    return [(layer + 1) % period != 0 for layer in range(min(layers, MAX_LAYERS))]
 
 
 def _llama_fields(keys: _Keys) -> dict[str, Any]:
+    """With a window, as Mistral has, in all layers."""
     window = keys.integer("attention.sliding_window", 0)
-    if 0 < window < keys.integer("context_length"):
-        raise UnsupportedModelError(f"{keys.where}: a sliding window ({window}) is not supported for this architecture")
-    return {"rope": _rope(keys, 10_000.0)}
+    return {
+        "rope": _rope(keys, 10_000.0),
+        "sliding_window": window,
+        "layer_is_sliding": [True] * min(keys.integer("block_count"), MAX_LAYERS) if window else [],
+    }
 
 
-def _qwen3_fields(keys: _Keys) -> dict[str, Any]:
+def _qwen_fields(keys: _Keys) -> dict[str, Any]:
     return {"rope": _rope(keys, 1_000_000.0)}
 
 
 _BY_ARCHITECTURE: Mapping[str, Callable[[_Keys], dict[str, Any]]] = MappingProxyType(
-    {"gemma3": _gemma3_fields, "llama": _llama_fields, "qwen3": _qwen3_fields}
+    {"gemma3": _gemma3_fields, "llama": _llama_fields, "qwen2": _qwen_fields, "qwen3": _qwen_fields}
 )

@@ -23,20 +23,18 @@ _GLOBAL_NAMES: Mapping[str, str] = MappingProxyType(
         "output.weight": "lm_head.weight",
     }
 )
+BIASED: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"attn_{part}": f"self_attn.{part}_proj" for part in "qkv"},
+        "attn_output": "self_attn.o_proj",
+        **{f"ffn_{part}": f"mlp.{part}_proj" for part in ("gate", "up", "down")},
+    }
+)
+ROPE_DIVISORS = "rope_freqs.weight"  # no weight of the model: the config takes it in
 _COMMON_LAYER_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "attn_norm.weight": "input_layernorm.weight",
-        "attn_output.weight": "self_attn.o_proj.weight",
-        "ffn_gate.weight": "mlp.gate_proj.weight",
-        "ffn_up.weight": "mlp.up_proj.weight",
-        "ffn_down.weight": "mlp.down_proj.weight",
-        **{f"attn_{part}.weight": f"self_attn.{part}_proj.weight" for part in "qkv"},
-    }
-)
-_BIAS_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "attn_output.bias": "self_attn.o_proj.bias",
-        **{f"attn_{part}.bias": f"self_attn.{part}_proj.bias" for part in "qkv"},
+        **{f"{stored}.{kind}": f"{name}.{kind}" for stored, name in BIASED.items() for kind in ("weight", "bias")},
     }
 )
 _HEAD_NORM_NAMES: Mapping[str, str] = MappingProxyType(
@@ -51,7 +49,8 @@ _LAYER_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ffn_norm.weight": "pre_feedforward_layernorm.weight",
             "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
         },
-        "llama": {**_COMMON_LAYER_NAMES, **_BIAS_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
+        "llama": {**_COMMON_LAYER_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
+        "qwen2": {**_COMMON_LAYER_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
         "qwen3": {**_COMMON_LAYER_NAMES, **_HEAD_NORM_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
     }
 )
@@ -69,11 +68,6 @@ def hugging_face_name(name: str, config: ModelConfig, where: str) -> str:
     """
     if name in _GLOBAL_NAMES:
         return _GLOBAL_NAMES[name]
-    if name == "rope_freqs.weight":
-        raise UnsupportedModelError(
-            f"{where} has rope_freqs.weight: Llama 3's rotary factors are not supported yet",
-            hint="get another model, for example SmolLM2, Gemma 3 or Qwen 3",
-        )
     match = _LAYER_PATTERN.fullmatch(name)
     layer_names = _LAYER_NAMES[config.architecture]
     if match is None or match[2] not in layer_names:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastgo.assets import manifest as manifests
 from fastgo.assets.gguf import GgufFile, GgufTensor
 from fastgo.assets.gguf_config import config_from_gguf
-from fastgo.assets.gguf_names import halves_row_order, hugging_face_name, model_order
+from fastgo.assets.gguf_names import ROPE_DIVISORS, halves_row_order, hugging_face_name, model_order
 from fastgo.assets.quant import Array, gguf_planes, matrix_shape
 from fastgo.assets.source import Source, SourceTensor
 from fastgo.assets.storage import file_sha256, fingerprint
@@ -39,7 +39,8 @@ def open_gguf_source(path: Path) -> Iterator[Source]:
     with GgufFile.open(path) as file:
         where, metadata = path.name, file.metadata
         config = config_from_gguf(metadata, file.tensors, where)
-        tensors = [_source_tensor(tensor, config, where) for tensor in file.tensors.values()]
+        weights = (tensor for name, tensor in file.tensors.items() if name != ROPE_DIVISORS)
+        tensors = [_source_tensor(tensor, config, where) for tensor in weights]
         yield Source(
             name=where,
             nbytes=file.nbytes,

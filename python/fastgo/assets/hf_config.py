@@ -1,8 +1,7 @@
 """ModelConfig from a Hugging Face config.json, architecture by architecture.
 
-Reads the old and the new spelling of rotary parameters. What a config leaves out has transformers' default; what the
-engine can't do yet (experts, YaRN, partial rotary embeddings, soft caps, biases) is refused here, by name.
-Source: the configuration classes of transformers.
+What a config leaves out has transformers' default; what the engine can't do (partial rotary embeddings, soft caps,
+bidirectional attention) is refused here, by name. Source: the configuration classes of transformers.
 """
 
 from __future__ import annotations
@@ -13,20 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fastgo.assets.config_checks import checked_config
+from fastgo.assets.config_checks import MAX_LAYERS, MAX_POSITIONS, checked_config
+from fastgo.assets.hf_rope import rope_from_hf
 from fastgo.assets.strict_json import Fields
 from fastgo.errors import UnsupportedModelError
-from fastgo.models.config import ModelConfig
+from fastgo.models.config import ATTENTION_MATRICES, FEED_FORWARD_MATRICES, ModelConfig
 
-_ARCHITECTURES: Mapping[str, str] = MappingProxyType(
-    {
-        "Gemma3ForCausalLM": "gemma3",
-        "Gemma3ForConditionalGeneration": "gemma3",
-        "LlamaForCausalLM": "llama",
-        "MistralForCausalLM": "llama",
-        "Qwen3ForCausalLM": "qwen3",
-    }
-)
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_tanh": "gelu_tanh"}
 _GEMMA3_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
@@ -47,13 +38,16 @@ _GEMMA3_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 _LLAMA_DEFAULTS: Mapping[str, Any] = MappingProxyType({"hidden_act": "silu", "rope_theta": 10_000.0})
-_QWEN3_DEFAULTS: Mapping[str, Any] = MappingProxyType({"hidden_act": "silu", "rope_theta": 10_000.0, "head_dim": 128})
+_MISTRAL_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {**_LLAMA_DEFAULTS, "num_key_value_heads": 8, "sliding_window": 4096}
+)
+_QWEN_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {**_LLAMA_DEFAULTS, "sliding_window": 4096, "max_window_layers": 28}
+)
+_QWEN3_DEFAULTS: Mapping[str, Any] = MappingProxyType({**_QWEN_DEFAULTS, "head_dim": 128})
 _REFUSED = (
-    "attention_bias",
-    "mlp_bias",
     "attn_logit_softcapping",
     "final_logit_softcapping",
-    "use_sliding_window",
     "use_bidirectional_attention",
     "num_experts",
     "num_local_experts",
@@ -80,36 +74,35 @@ def config_from_hf(data: Mapping[str, Any], vocab_size: int, has_head: bool, whe
         InvalidFileError: a field is missing, of a wrong type, or out of range.
         UnsupportedModelError: an architecture, or a feature of one, that is not supported.
     """
-    architecture = _architecture(Fields(dict(data), where))
+    build, architecture, defaults = _by_class(Fields(dict(data), where))
     outer = dict(data)
     if isinstance(outer.get("text_config"), dict):
         inherited = {name: outer[name] for name in ("torch_dtype", "dtype", "tie_word_embeddings") if name in outer}
         outer = inherited | outer["text_config"]
-    build, defaults = _BY_ARCHITECTURE[architecture]
-    fields = Fields({**defaults, **{name: value for name, value in outer.items() if value is not None}}, where)
+    given = {name: value for name, value in outer.items() if value is not None or name == "sliding_window"}
+    fields = Fields({**defaults, **given}, where)
     for name in _REFUSED:
         if fields.data.get(name):
             raise UnsupportedModelError(
                 f"{where}: {name} is {str(fields.data[name])[:40]}, which is not supported", hint=_PLAIN_MODEL_HINT
             )
-    if fields.data.get("partial_rotary_factor", 1) != 1:
-        raise UnsupportedModelError(f"{where}: a partial rotary embedding is not supported", hint=_PLAIN_MODEL_HINT)
     values = _common_fields(fields) | {"architecture": architecture, "vocab_size": vocab_size}
     values["tie_word_embeddings"] = fields.data.get("tie_word_embeddings", False) is True and not has_head
     values |= build(fields)
+    values["max_position_embeddings"] = _stretched_context(values)
     values.setdefault("query_scale", values["head_dim"] ** -0.5)
     return checked_config(values, where)
 
 
-def _architecture(fields: Fields) -> str:
+def _by_class(fields: Fields) -> _Reader:
     names = fields.data.get("architectures")
     name = names[0] if isinstance(names, list) and len(names) == 1 else names
-    if not isinstance(name, str) or name not in _ARCHITECTURES:
+    if not isinstance(name, str) or name not in _BY_CLASS:
         raise UnsupportedModelError(
             f"{fields.where}: architecture {str(name)[:60]!r} is not supported",
-            hint=f"supported architectures: {', '.join(_ARCHITECTURES)}",
+            hint=f"supported architectures: {', '.join(_BY_CLASS)}",
         )
-    return _ARCHITECTURES[name]
+    return _BY_CLASS[name]
 
 
 def _common_fields(fields: Fields) -> dict[str, Any]:
@@ -125,7 +118,7 @@ def _common_fields(fields: Fields) -> dict[str, Any]:
         raise UnsupportedModelError(f"{fields.where}: activation {activation!r} is not supported")
     return values | {
         "rms_norm_eps": fields.number("rms_norm_eps") if "rms_norm_eps" in fields.data else 1e-6,
-        "rope": _rope(fields, "full_attention", "rope_theta"),
+        "rope": rope_from_hf(fields, "full_attention", "rope_theta"),
         "local_rope": None,
         "sliding_window": 0,
         "layer_is_sliding": [],
@@ -134,42 +127,29 @@ def _common_fields(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _rope(fields: Fields, layer_type: str, theta_name: str) -> dict[str, float]:
-    """Base and linear factor of one type of layer, from `rope_parameters` (new) or `rope_scaling` and a base (old)."""
-    theta = fields.number(theta_name)
-    scaling = fields.data.get("rope_parameters", fields.data.get("rope_scaling") or {})
-    is_old = "rope_parameters" not in fields.data
-    if isinstance(scaling, dict) and isinstance(scaling.get(layer_type), dict):
-        scaling = scaling[layer_type]
-    elif is_old and layer_type == "sliding_attention":
-        scaling = {}
-    rope = Fields(scaling, f"{fields.where}: rotary parameters")
-    kind = rope.data.get("rope_type", rope.data.get("type", "default"))
-    if kind not in ("default", "linear"):
-        raise UnsupportedModelError(
-            f"{fields.where}: rope scaling {str(kind)[:40]!r} is not supported, only 'linear' is",
-            hint="get this model without scaling of its context",
-        )
-    if "rope_theta" in rope.data:
-        theta = rope.number("rope_theta")
-    return {"theta": theta, "factor": rope.number("factor") if kind == "linear" else 1.0}
-
-
 def _gemma3_fields(fields: Fields) -> dict[str, Any]:
     scalar = fields.number("query_pre_attn_scalar")
     if scalar <= 0:
         fields.fail(f"'query_pre_attn_scalar' is {scalar}, expected a positive number")
     return {
         "query_scale": scalar**-0.5,
-        "local_rope": _rope(fields, "sliding_attention", "rope_local_base_freq"),
+        "biases": _attention_biases(fields),
+        "local_rope": rope_from_hf(fields, "sliding_attention", "rope_local_base_freq"),
         "sliding_window": fields.integer("sliding_window"),
         "layer_is_sliding": _layer_pattern(fields),
         "embedding_scale": _embedding_scale(fields),
     }
 
 
+def _stretched_context(values: dict[str, Any]) -> int:
+    """With YaRN the original context times its factor, where a config's author left 'max_position_embeddings' alone."""
+    rope, context = values["rope"], int(values["max_position_embeddings"])
+    stretched = rope["original_context"] * rope["factor"] if rope.get("scaling") == "yarn" else 0.0
+    return max(context, int(stretched)) if stretched <= MAX_POSITIONS else context
+
+
 def _layer_pattern(fields: Fields) -> list[bool]:
-    layers = fields.integer("num_hidden_layers", 1, 1 << 16)
+    layers = fields.integer("num_hidden_layers", 1, MAX_LAYERS)
     if "layer_types" in fields.data:
         kinds = fields.items("layer_types")
         if any(kind not in ("sliding_attention", "full_attention") for kind in kinds):
@@ -194,24 +174,55 @@ def _embedding_scale(fields: Fields) -> float:
 
 
 def _llama_fields(fields: Fields) -> dict[str, Any]:
-    window = fields.optional_integer("sliding_window")
-    if window is not None and window < fields.integer("max_position_embeddings"):
-        raise UnsupportedModelError(
-            f"{fields.where}: a sliding window ({window}) is not supported for this architecture"
-        )
-    return {}
+    """transformers' Llama has no window, whatever a config says."""
+    feed_forward = FEED_FORWARD_MATRICES if fields.data.get("mlp_bias") is True else ()
+    return {"biases": [*_attention_biases(fields), *feed_forward]}
+
+
+def _mistral_fields(fields: Fields) -> dict[str, Any]:
+    """All layers slide, or none."""
+    window = fields.optional_integer("sliding_window", 1)
+    return {
+        "sliding_window": window or 0,
+        "layer_is_sliding": [True] * fields.integer("num_hidden_layers", 1, MAX_LAYERS) if window else [],
+    }
+
+
+def _qwen2_fields(fields: Fields) -> dict[str, Any]:
+    return {**_qwen_window(fields), "biases": list(ATTENTION_MATRICES[:3])}
 
 
 def _qwen3_fields(fields: Fields) -> dict[str, Any]:
-    if "layer_types" in fields.data and any(kind != "full_attention" for kind in fields.items("layer_types")):
-        raise UnsupportedModelError(f"{fields.where}: sliding layers are not supported for this architecture")
-    return {}
+    return {**_qwen_window(fields), "biases": _attention_biases(fields)}
 
 
-_BY_ARCHITECTURE: Mapping[str, tuple[Callable[[Fields], dict[str, Any]], Mapping[str, Any]]] = MappingProxyType(
+def _attention_biases(fields: Fields) -> list[str]:
+    return list(ATTENTION_MATRICES) if fields.data.get("attention_bias") is True else []
+
+
+def _qwen_window(fields: Fields) -> dict[str, Any]:
+    """The upper layers slide where a config switches the window on, as Qwen's own never do."""
+    layers = fields.integer("num_hidden_layers", 1, MAX_LAYERS)
+    if "layer_types" in fields.data:
+        slides = _layer_pattern(fields)
+    else:
+        slides = [layer >= fields.integer("max_window_layers") for layer in range(layers)]
+    if fields.data.get("use_sliding_window") is not True or fields.data["sliding_window"] is None:
+        if "layer_types" in fields.data and any(slides):
+            fields.fail("'layer_types' has sliding layers, 'use_sliding_window' is off")
+        return {}
+    window = fields.integer("sliding_window", 1)
+    return {"sliding_window": window, "layer_is_sliding": slides} if any(slides) else {}
+
+
+_Reader = tuple[Callable[[Fields], dict[str, Any]], str, Mapping[str, Any]]
+_BY_CLASS: Mapping[str, _Reader] = MappingProxyType(
     {
-        "gemma3": (_gemma3_fields, _GEMMA3_DEFAULTS),
-        "llama": (_llama_fields, _LLAMA_DEFAULTS),
-        "qwen3": (_qwen3_fields, _QWEN3_DEFAULTS),
+        "Gemma3ForCausalLM": (_gemma3_fields, "gemma3", _GEMMA3_DEFAULTS),
+        "Gemma3ForConditionalGeneration": (_gemma3_fields, "gemma3", _GEMMA3_DEFAULTS),
+        "LlamaForCausalLM": (_llama_fields, "llama", _LLAMA_DEFAULTS),
+        "MistralForCausalLM": (_mistral_fields, "llama", _MISTRAL_DEFAULTS),
+        "Qwen2ForCausalLM": (_qwen2_fields, "qwen2", _QWEN_DEFAULTS),
+        "Qwen3ForCausalLM": (_qwen3_fields, "qwen3", _QWEN3_DEFAULTS),
     }
 )

@@ -18,7 +18,7 @@ from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
-from fastgo.ops.rope_table import linear, rope_table
+from fastgo.models.rope import rope_frequencies
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,12 @@ class Engine:
                 )
             if len(shape) == 1 and tensors[name].format != "f32":
                 raise InvalidFileError(
-                    f"{self.folder.path}: norm weight {name} is {tensors[name].format}, expected f32",
+                    f"{self.folder.path}: vector {name} is {tensors[name].format}, expected f32",
                     hint="import the model again",
                 )
 
     def _rope_table(self, rope: RopeConfig) -> _fastmetal.Buffer:
-        table = linear(rope_table(rope.theta, self.config.head_dim), rope.factor)
-        return upload(self.device, table, "rope frequencies")
+        return upload(self.device, rope_frequencies(rope, self.config.head_dim), "rope frequencies")
 
 
 def upload(device: _fastmetal.Device, values: npt.NDArray[np.float32], label: str) -> _fastmetal.Buffer:

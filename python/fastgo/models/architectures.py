@@ -46,6 +46,8 @@ class Architecture:
         for index in range(config.num_hidden_layers):
             for name, shape in layer.items():
                 yield f"model.layers.{index}.{name}.weight", shape
+            for name in config.biases:
+                yield f"model.layers.{index}.{name}.bias", layer[name][:1]
 
 
 _PRE_NORMS = ("input_layernorm", "post_attention_layernorm")
@@ -55,6 +57,7 @@ ARCHITECTURES = {
         gemma3, (*_PRE_NORMS, "pre_feedforward_layernorm", "post_feedforward_layernorm"), has_head_norm=True
     ),
     "llama": Architecture(llama, _PRE_NORMS, has_head_norm=False),
+    "qwen2": Architecture(llama, _PRE_NORMS, has_head_norm=False),
     "qwen3": Architecture(qwen3, _PRE_NORMS, has_head_norm=True),
 }
 

@@ -6,21 +6,21 @@ from fastgo.graph.dag import Tensor
 from fastgo.models.forward import Forward
 from fastgo.ops.attention import attention
 from fastgo.ops.glu import glu
-from fastgo.ops.matmul import matmul
 from fastgo.ops.rope_cache import rope_cache
 
 
 def grouped_query_attention(
-    forward: Forward, layer: int, x: Tensor, *, rope: Tensor, window: int = 0, has_head_norm: bool = False
+    forward: Forward, layer: int, x: Tensor, *, rope: Tensor, has_head_norm: bool = False
 ) -> Tensor:
     """x (rows, hidden_size), already normed -> (rows, hidden_size). Ainslie et al. 2023.
 
-    `has_head_norm`: q and k heads are RMS-normed before the rotary embedding. `window` 0: all earlier positions.
+    `has_head_norm`: q and k heads are RMS-normed before the rotary embedding.
     """
+    config = forward.config
     q, keys, values = rope_cache(
-        matmul(x, forward.layer_weight(layer, "self_attn.q_proj")),
-        matmul(x, forward.layer_weight(layer, "self_attn.k_proj")),
-        matmul(x, forward.layer_weight(layer, "self_attn.v_proj")),
+        forward.project(layer, "self_attn.q_proj", x),
+        forward.project(layer, "self_attn.k_proj", x),
+        forward.project(layer, "self_attn.v_proj", x),
         rope,
         forward.positions,
         forward.sequences,
@@ -28,16 +28,16 @@ def grouped_query_attention(
         forward.cache[layer].values,
         q_weight=forward.layer_weight(layer, "self_attn.q_norm") if has_head_norm else None,
         k_weight=forward.layer_weight(layer, "self_attn.k_norm") if has_head_norm else None,
-        eps=forward.config.rms_norm_eps,
+        eps=config.rms_norm_eps,
     )
-    scale = forward.config.query_scale
+    scale, window = config.attention_scale, config.window(layer)
     attended = attention(q, keys, values, forward.positions, forward.sequences, scale=scale, window=window)
-    return matmul(attended, forward.layer_weight(layer, "self_attn.o_proj"))
+    return forward.project(layer, "self_attn.o_proj", attended)
 
 
 def gated_feed_forward(forward: Forward, layer: int, x: Tensor) -> Tensor:
     """x (rows, hidden_size), already normed -> (rows, hidden_size). Shazeer 2020."""
-    gate = matmul(x, forward.layer_weight(layer, "mlp.gate_proj"))
-    up = matmul(x, forward.layer_weight(layer, "mlp.up_proj"))
+    gate = forward.project(layer, "mlp.gate_proj", x)
+    up = forward.project(layer, "mlp.up_proj", x)
     hidden = glu(gate, up, activation=forward.config.hidden_activation)
-    return matmul(hidden, forward.layer_weight(layer, "mlp.down_proj"))
+    return forward.project(layer, "mlp.down_proj", hidden)

@@ -9,24 +9,51 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+ROPE_SCALINGS = ("linear", "yarn", "llama3", "divisors")
+ATTENTION_MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+FEED_FORWARD_MATRICES = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary embedding of one kind of layer: base `theta`, positions divided by `factor` when linear."""
+    """Rotary embedding of one kind of layer; rope.py turns it into a table of frequencies.
+
+    Attributes:
+        theta: the base.
+        factor: how many times the original context was stretched; 1 for not at all.
+        scaling: which pairs are divided by `factor`: all ("linear"), by their turns within the original context
+            ("yarn", "llama3"), or each by its own of `divisors` ("divisors").
+        original_context: tokens before the stretch.
+        low, high: turns within the original context; pairs that turn less than `low` times are divided by `factor`,
+            those above `high` are not.
+        attention_factor: multiplies q and k, as YaRN wants.
+    """
 
     theta: float
     factor: float = 1.0
+    scaling: str = "linear"
+    original_context: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    attention_factor: float = 1.0
+    divisors: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RopeConfig:
+        """From the dict that `asdict` makes of it, or JSON's form of that."""
+        return cls(**{**data, "divisors": tuple(data.get("divisors", ()))})
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Shapes and constants of a decoder-only transformer.
 
-    `sliding_window` is 0 for none. `layer_is_sliding` has one entry a layer. `query_scale` multiplies q·k.
-    `embedding_scale` multiplies embedding rows.
+    `sliding_window` is 0 for none. `layer_is_sliding` has one entry a layer, or none where no layer slides.
+    `query_scale` multiplies q·k. `embedding_scale` multiplies embedding rows. `biases` names the projections of a layer
+    that add one, such as "self_attn.q_proj".
     """
 
-    architecture: str  # "gemma3" | "llama" | "qwen3"
+    architecture: str  # a name of architectures.py
     vocab_size: int
     hidden_size: int
     intermediate_size: int
@@ -44,6 +71,16 @@ class ModelConfig:
     embedding_scale: float = 1.0
     hidden_activation: str = "silu"  # "silu" | "gelu_tanh"
     tie_word_embeddings: bool = True
+    biases: tuple[str, ...] = ()
+
+    @property
+    def attention_scale(self) -> float:
+        """What multiplies q·k in all: `query_scale`, and the rotary embedding's factor on both of them."""
+        return self.query_scale * self.rope.attention_factor**2
+
+    def window(self, layer: int) -> int:
+        """How many positions a layer sees, its own included; 0 for all."""
+        return self.sliding_window if self.layer_is_sliding and self.layer_is_sliding[layer] else 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict for a manifest."""
@@ -53,8 +90,9 @@ class ModelConfig:
     def from_json(cls, data: dict[str, Any]) -> ModelConfig:
         """Inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything unexpected."""
         values = dict(data)
-        values["rope"] = RopeConfig(**values["rope"])
+        values["rope"] = RopeConfig.from_json(values["rope"])
         if values.get("local_rope") is not None:
-            values["local_rope"] = RopeConfig(**values["local_rope"])
+            values["local_rope"] = RopeConfig.from_json(values["local_rope"])
         values["layer_is_sliding"] = tuple(bool(x) for x in values.get("layer_is_sliding", ()))
+        values["biases"] = tuple(values.get("biases", ()))
         return cls(**values)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from fastgo.graph.dag import Tensor
 from fastgo.models.config import ModelConfig
+from fastgo.ops.bias_add import bias_add
+from fastgo.ops.matmul import matmul
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Forward:
     def layer_weight(self, layer: int, name: str) -> Tensor:
         """The weight `name` of a layer, without its `.weight`."""
         return self.weight(f"model.layers.{layer}.{name}.weight")
+
+    def project(self, layer: int, name: str, x: Tensor) -> Tensor:
+        """x (rows, inputs) through the matrix `name` of a layer, and its bias where the model has one."""
+        y = matmul(x, self.layer_weight(layer, name))
+        return bias_add(y, self.weight(f"model.layers.{layer}.{name}.bias")) if name in self.config.biases else y
 
     def outputs(self, x: Tensor) -> Tensor:
         """The rows of x whose logits are wanted."""

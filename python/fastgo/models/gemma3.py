@@ -22,10 +22,9 @@ def gemma3(forward: Forward) -> Tensor:
     for layer in range(config.num_hidden_layers):
         is_local = config.layer_is_sliding[layer]
         rope = forward.local_rope if is_local and forward.local_rope is not None else forward.rope
-        window = config.sliding_window if is_local else 0
 
         h = rms_norm(x, forward.layer_weight(layer, "input_layernorm"), eps=eps)
-        h = grouped_query_attention(forward, layer, h, rope=rope, window=window, has_head_norm=True)
+        h = grouped_query_attention(forward, layer, h, rope=rope, has_head_norm=True)
         x = add(x, rms_norm(h, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps))
 
         h = rms_norm(x, forward.layer_weight(layer, "pre_feedforward_layernorm"), eps=eps)

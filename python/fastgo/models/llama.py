@@ -1,6 +1,7 @@
-"""Llama-family models: Llama 2, SmolLM. Touvron et al. 2023; transformers' modeling_llama.py.
+"""Llama-family models: Llama 2 and 3, SmolLM, Mistral, Qwen 2.5. Touvron et al. 2023; transformers' modeling_llama.py.
 
-Pre-norm layers, grouped-query attention with rotary embedding, SiLU-gated feed-forward.
+Pre-norm layers, grouped-query attention with rotary embedding, SiLU-gated feed-forward. What sets the members apart is
+in the config: Mistral's sliding window, Qwen 2.5's biases of q, k and v, Llama 3's stretched rotary embedding.
 """
 
 from __future__ import annotations
