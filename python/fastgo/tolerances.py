@@ -21,9 +21,11 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("add_rms_norm", "float32"): 3e-6,
         ("attention", "float32"): 1e-5,
         ("bias_add", "float32"): 0.0,
+        ("cast", "float32"): 0.0,
         ("copy", "float32"): 0.0,
         ("embed", "float32"): 3e-7,
         ("glu", "float32"): 2e-6,
+        ("layer_norm", "float32"): 3e-6,
         ("matmul", "float32"): 5e-6,
         ("matmul", "int16 activations"): 5e-4,
         ("matmul", "bfloat16"): 2e-2,
@@ -38,6 +40,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("rope_cache", "float32"): 2e-6,
         ("rope_cache", "float16"): 6e-4,
         ("sandwich_norm", "float32"): 3e-6,
+        ("soft_cap", "float32"): 1e-6,
     }
 )
 

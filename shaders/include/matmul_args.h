@@ -32,4 +32,4 @@ enum MatmulTile : uint {
   GLU_BATCH_OUTPUTS = 1,
 };
 
-enum Activation : uint { SILU = 0, GELU_TANH = 1 };
+enum Activation : uint { SILU = 0, GELU_TANH = 1, GELU_ERF = 2, RELU = 3, NO_ACTIVATION = 4 };

@@ -17,16 +17,19 @@ from fastgo.graph.dag import Graph
 from fastgo.graph.passes import PASSES, run_passes
 from fastgo.models.architectures import ARCHITECTURES
 from fastgo.ops.add import add
+from fastgo.ops.copy import copy
+from fastgo.ops.dropout import dropout
 from fastgo.ops.glu import glu
 from fastgo.ops.matmul import matmul
 from fastgo.ops.rms_norm import rms_norm
+from fastgo.ops.scatter_rows import scatter_rows
 from fastgo.tolerances import TINY_MODEL_LOGITS
 from graph_bench import GraphBench
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 NORM_FUSIONS_A_LAYER = 2
 # Nodes after the keys and values of the last layer: nobody wants them where no logits are wanted.
-DEAD_NODES = {"gemma3": 13, "llama": 11, "qwen3": 11}
+DEAD_NODES = {"gemma3": 13, "llama": 11, "qwen2": 11, "qwen3": 11}
 
 
 @pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
@@ -63,7 +66,13 @@ def test_fusions_of_a_model(engine: Engine, counts: dict[str, int], rows: int) -
 
 
 def expected(norms: int, layers: int, is_gemma: bool) -> dict[str, int]:
-    return {"dead_nodes": 0, "add_rms_norm": norms, "sandwich_norm": norms if is_gemma else 0, "matmul_glu": layers}
+    return {
+        "dropout": 0,
+        "dead_nodes": 0,
+        "add_rms_norm": norms,
+        "sandwich_norm": norms if is_gemma else 0,
+        "matmul_glu": layers,
+    }
 
 
 @pytest.mark.parametrize("disabled", [*([name] for name in PASSES), list(PASSES)], ids=str)
@@ -181,3 +190,27 @@ def test_dead_nodes_go_and_state_stays(engine: Engine) -> None:
     graph = Session(engine)._builder.graph(4, Output.NOTHING)
     writes = [node for node in graph.nodes if node.op.name == "rope_cache"]
     assert len(writes) == engine.config.num_hidden_layers
+
+
+def test_dropout_is_removed() -> None:
+    x = np.random.default_rng(5).normal(size=(3, 8))
+    bench = GraphBench({"x": x, "w": np.ones(8)})
+    h = rms_norm(dropout(add(bench.tensors["x"], bench.tensors["x"]), rate=0.1), bench.tensors["w"], eps=1e-6)
+    bench.graph.results.append(dropout(h, rate=0.2))
+    want = bench.evaluate()
+    assert run_passes(bench.graph)["dropout"] == 2
+    assert [node.op.name for node in bench.graph.nodes] == ["add", "rms_norm"]
+    np.testing.assert_allclose(bench.run()[0], want[0], rtol=1e-5)
+
+
+def test_dropout_of_what_changes_later_stays() -> None:
+    """The value before a write in place must outlive it."""
+    rng = np.random.default_rng(6)
+    bench = GraphBench({name: rng.normal(size=(3, 8)) for name in ("a", "b")})
+    made = add(bench.tensors["a"], bench.tensors["b"])
+    kept = dropout(made, rate=0.5)
+    rows = copy(bench.tensors["a"]).rows(0, 1)
+    index = bench.graph.output("index", (1,), "i32")
+    scatter_rows(rows, index, made)
+    bench.graph.results.append(kept)
+    assert run_passes(bench.graph, disabled=["dead_nodes"])["dropout"] == 0

@@ -21,9 +21,12 @@ from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import attention
 from fastgo.ops.bias_add import bias_add
+from fastgo.ops.cast import cast
 from fastgo.ops.copy import copy
+from fastgo.ops.dropout import dropout
 from fastgo.ops.embed import embed
 from fastgo.ops.glu import glu
+from fastgo.ops.layer_norm import layer_norm
 from fastgo.ops.matmul import matmul
 from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_combine import moe_combine
@@ -34,12 +37,16 @@ from fastgo.ops.rms_norm import rms_norm
 from fastgo.ops.rope_cache import rope_cache
 from fastgo.ops.sample import sample
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
+from fastgo.ops.scatter_rows import scatter_rows
+from fastgo.ops.soft_cap import soft_cap
+from fastgo.ops.transpose_2d import transpose_2d
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Tensor]
 Attributes = Mapping[str, Any]
 
-_DTYPES = {"float32": "f32", "float16": "f16", "int32": "i32", "uint32": "u32"}
+# NumPy has no bfloat16: its bits are given and returned as uint16.
+_DTYPES = {"float32": "f32", "float16": "f16", "uint16": "bf16", "int32": "i32", "uint32": "u32"}
 _NUMPY_DTYPES = {name: np.dtype(numpy_name) for numpy_name, name in _DTYPES.items()}
 
 
@@ -106,6 +113,12 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "add_rms_norm": lambda graph, t, a: _in_place_norm(ADD_RMS_NORM, graph, t, a),
     "attention": lambda _, t, a: {"y": attention(**t, **a)},
     "bias_add": lambda _, t, a: {"y": bias_add(**t)},
+    "cast": lambda _, t, a: {"y": cast(**t, **a)},
+    "dropout": lambda _, t, a: {"y": dropout(**t, **a)},
+    "layer_norm": lambda _, t, a: {"y": layer_norm(**t, **a)},
+    "scatter_rows": lambda _, t, a: {"y": scatter_rows(**t)},
+    "soft_cap": lambda _, t, a: {"y": soft_cap(**t, **a)},
+    "transpose_2d": lambda _, t, a: {"y": transpose_2d(**t)},
     "copy": lambda _, t, a: {"y": copy(**t)},
     "embed": lambda _, t, a: {"y": embed(**t, **a)},
     "glu": lambda _, t, a: {"y": glu(**t, **a)},

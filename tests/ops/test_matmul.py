@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from fastgo import tolerances
@@ -53,8 +55,10 @@ def test_matmul(variant: Variant, format: str) -> None:
         assert worst <= tolerance("matmul", variant, format, rows), (rows, columns, outputs)
 
 
-@pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
-@pytest.mark.parametrize("format", GGUF_FORMATS)
+@pytest.mark.parametrize(
+    ("format", "activation"),
+    [*product(GGUF_FORMATS, ["silu", "gelu_tanh"]), *product(["f32", "q8_0"], ["gelu_erf", "relu", "none"])],
+)
 def test_matmul_glu(variant: Variant, format: str, activation: str) -> None:
     for rows, columns, outputs in shapes(format):
         x = random_rows(2, rows, columns)

@@ -1,4 +1,4 @@
-"""The norms, glu, embed, add, bias_add and copy by every way to run them, against float64."""
+"""The norms, glu, embed and all elementwise operations by every way to run them, against float64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
-from fastgo.ops import add_rms_norm, cases, embed, glu, rms_norm, sandwich_norm
+from fastgo.ops import (
+    add_rms_norm,
+    cases,
+    cast,
+    embed,
+    glu,
+    layer_norm,
+    rms_norm,
+    sandwich_norm,
+    scatter_rows,
+    soft_cap,
+    transpose_2d,
+)
+from fastgo.ops.common import ACTIVATIONS
 from fastgo.ops.copy import copy
 from harness import Array, Bench, error, random_rows, random_weight, run
 from variants import Variant
@@ -62,7 +75,18 @@ def test_sandwich_norm(variant: Variant) -> None:
             check("sandwich_norm", variant, (rows, columns, name), got[name], values)
 
 
-@pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_layer_norm(variant: Variant, has_bias: bool) -> None:
+    for rows, columns in cases.NORM:
+        inputs = {"x": random_rows(27, rows, columns) + 3.0 * (rows > 1), "weight": norm_weight(1, columns)}
+        if has_bias:
+            inputs["bias"] = norm_weight(4, columns)
+        got = variant.call(run, "layer_norm", inputs, {"eps": 1e-5})["y"]
+        want = layer_norm.reference(*doubles(*inputs.values()), eps=1e-5)
+        check("layer_norm", variant, (rows, columns, has_bias), got, want)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_glu(variant: Variant, activation: str) -> None:
     for rows, columns in cases.GLU:
         gate, up = random_rows(9, rows, columns), random_rows(10, rows, columns)
@@ -70,7 +94,7 @@ def test_glu(variant: Variant, activation: str) -> None:
         check("glu", variant, (rows, columns), got, glu.reference(*doubles(gate, up), activation=activation))
 
 
-@pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"none"}))
 def test_glu_saturates(variant: Variant, activation: str) -> None:
     """Large gates of either sign give the gate itself and zero, not NaN."""
     gate = np.array([[1e4, -1e4, 1e30, -1e30, 0.0, -90.0, 90.0]], np.float32)
@@ -140,3 +164,50 @@ def test_copy(variant: Variant) -> None:
     np.testing.assert_array_equal(got["rows of transpose"], x.transpose(1, 0, 2)[1:3])
     np.testing.assert_array_equal(got["broadcast"], np.broadcast_to(x[1:2], (3, 4, 5)))
     np.testing.assert_array_equal(got["reshape"], x.reshape(8, 15)[3:8])
+
+
+@pytest.mark.parametrize("cap", [30.0, 0.5])
+def test_soft_cap(variant: Variant, cap: float) -> None:
+    for rows, columns in cases.GLU:
+        x = 10.0 * random_rows(28, rows, columns)
+        got = variant.call(run, "soft_cap", {"x": x}, {"cap": cap})["y"]
+        check("soft_cap", variant, (rows, columns, cap), got, soft_cap.reference(*doubles(x), cap=cap))
+
+
+def test_soft_cap_saturates(variant: Variant) -> None:
+    x = np.array([[3e38, -3e38, 0.0, 1e-30]], np.float32)
+    got = variant.call(run, "soft_cap", {"x": x}, {"cap": 50.0})["y"]
+    np.testing.assert_allclose(got, [[50.0, -50.0, 0.0, 1e-30]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_cast_there_and_back(variant: Variant, dtype: str) -> None:
+    """To 16 bits with rounding to nearest even, and back without a change."""
+    ties = [1 + 2.0**-11, 1 + 3 * 2.0**-11, 1 + 2.0**-8, 1 + 3 * 2.0**-8, -0.0, 1e-7, 1e-3]
+    x = np.concatenate([random_rows(29, 1, 700).ravel(), np.array(ties, np.float32)])
+    narrow = variant.call(run, "cast", {"x": x}, {"dtype": dtype})["y"]
+    got = variant.call(run, "cast", {"x": narrow}, {"dtype": "f32"})["y"]
+    np.testing.assert_array_equal(got, cast.reference(x, dtype=dtype))
+
+
+def test_transpose_2d(variant: Variant) -> None:
+    for shape in cases.TRANSPOSE_2D:
+        x = random_rows(30, *shape)
+        got = variant.call(run, "transpose_2d", {"x": x}, {})["y"]
+        np.testing.assert_array_equal(got, transpose_2d.reference(x), err_msg=str(shape))
+
+
+def test_scatter_rows(variant: Variant) -> None:
+    """Rows in any order; one that is not there and a negative one change nothing."""
+    for count, columns, y_rows in cases.SCATTER_ROWS:
+        rows = np.random.default_rng(count).permutation(y_rows)[:count].astype(np.int32)
+        if count > 2:
+            rows[:2] = y_rows, -1
+        inputs = {"x": random_rows(31, count, columns), "rows": rows, "y": random_rows(32, y_rows, columns)}
+        got = variant.call(run, "scatter_rows", inputs, {})["y"]
+        np.testing.assert_array_equal(got, scatter_rows.reference(**inputs))
+
+
+def test_dropout_that_stays_is_a_copy(variant: Variant) -> None:
+    x = random_rows(33, 3, 70)
+    np.testing.assert_array_equal(variant.call(run, "dropout", {"x": x}, {"rate": 0.5})["y"], x)

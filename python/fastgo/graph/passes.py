@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
+from fastgo.ops.dropout import DROPOUT
 from fastgo.ops.glu import GLU
 from fastgo.ops.matmul import MATMUL
 from fastgo.ops.matmul_glu import MATMUL_GLU
@@ -57,6 +58,10 @@ class _Rewriter:
         begin, end = self.order[node], self.order[until]
         writers = (writer for tensor in node.inputs.values() for writer in self._writers.get(tensor.root, ()))
         return not any(begin < self.order[writer] < end for writer in writers)
+
+    def is_changed_in_place(self, tensor: Tensor) -> bool:
+        """Some node overwrites this tensor's memory after the node that made it."""
+        return len(self._writers.get(tensor.root, ())) > 1
 
     def replace(self, old: Collection[Node], new: Node) -> None:
         """Puts `new` where the last of `old` stood; it takes over outputs of theirs as its own."""
@@ -162,6 +167,23 @@ def fuse_matmul_glu(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def remove_dropout(graph: Graph) -> int:
+    """At inference dropout's output is its input: readers of one get the other."""
+    removed: set[Node] = set()
+    rewriter = _Rewriter(graph)
+    for node in rewriter.nodes(DROPOUT):
+        x, y = node.inputs["x"], node.outputs["y"]
+        is_whole = x.offset == 0 and x.is_contiguous and x.size == x.root.size
+        if x.storage is not Storage.ARENA or not is_whole:
+            continue
+        if rewriter.is_changed_in_place(x) or rewriter.is_changed_in_place(y):
+            continue
+        y.base, y.own_producer = x, None
+        removed.add(node)
+    graph.nodes = [node for node in graph.nodes if node not in removed]
+    return len(removed)
+
+
 def eliminate_dead_nodes(graph: Graph) -> int:
     """Drops nodes whose outputs nobody reads and that change no state."""
     needed: list[Node] = []
@@ -177,6 +199,7 @@ def eliminate_dead_nodes(graph: Graph) -> int:
 
 
 PASSES: dict[str, Callable[[Graph], int]] = {
+    "dropout": remove_dropout,
     "dead_nodes": eliminate_dead_nodes,
     "add_rms_norm": fuse_add_rms_norm,
     "sandwich_norm": fuse_sandwich_norm,

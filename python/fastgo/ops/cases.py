@@ -62,6 +62,11 @@ MOE_MATMUL = (
 NORM = ((1, 1), (1, 24), (1, 640), (2, 129), (3, 576), (7, 31), (9, 1024), (64, 96), (2, 5376))
 GLU = ((1, 1), (1, 2048), (3, 85), (8, 256), (17, 60))
 
+# (..., rows, columns): within a tile of the transposing kernel, at its edges, over several
+TRANSPOSE_2D = ((1, 1), (1, 70), (32, 32), (33, 31), (3, 5, 64), (2, 2, 40, 100))
+# (rows, columns, rows of the target)
+SCATTER_ROWS = ((1, 1, 1), (3, 70, 9), (8, 300, 8), (17, 576, 40))
+
 # (rows, heads, kv_heads, head_dim, capacity, first position, window)
 ATTENTION = (
     (1, 1, 1, 16, 4, 0, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,8 @@ Array = npt.NDArray[Any]
 SIMD_WIDTH = 32
 WEIGHTS_PER_BLOCK = 32
 _PLANE_ROLES = ("low", "high", "scales", "mins", "super_scales", "super_mins")
-ACTIVATIONS = {"silu": 0, "gelu_tanh": 1}  # enum Activation of shaders/include/activation.h
+# enum Activation of shaders/include/matmul_args.h
+ACTIVATIONS = {"silu": 0, "gelu_tanh": 1, "gelu_erf": 2, "relu": 3, "none": 4}
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -37,10 +39,20 @@ def plane_offsets(weight: Tensor) -> tuple[int, ...]:
     return _plane_offsets(weight.dtype, *quant.matrix_shape(weight.shape))
 
 
+def _erf(x: Array) -> Array:
+    return np.array([math.erf(value) for value in x.ravel()], x.dtype).reshape(x.shape)
+
+
 def activate(name: str, x: Array) -> Array:
-    """The gate of a gated linear unit, in the precision of `x`."""
+    """The activation function of that name, in the precision of `x`."""
     if name == "silu":
         return np.asarray(x / (1.0 + np.exp(-x)))
     if name == "gelu_tanh":
         return np.asarray(0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))))
+    if name == "gelu_erf":
+        return np.asarray(0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))))
+    if name == "relu":
+        return np.maximum(x, 0.0)
+    if name == "none":
+        return x
     raise ValueError(f"unknown activation {name}, expected one of {sorted(ACTIVATIONS)}")

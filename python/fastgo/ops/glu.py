@@ -9,7 +9,7 @@ _THREADS = 256
 
 
 def glu(gate: Tensor, up: Tensor, *, activation: str) -> Tensor:
-    """Two (rows, columns) float32 -> the same shape. `activation` is "silu" or "gelu_tanh"."""
+    """Two (rows, columns) float32 -> the same shape. `activation`: one of ACTIVATIONS."""
     if gate.shape != up.shape or not gate.is_contiguous or not up.is_contiguous:
         raise ValueError(f"gate {gate.shape} and up {up.shape} must be dense and of one shape")
     if activation not in ACTIVATIONS:

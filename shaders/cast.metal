@@ -1,0 +1,24 @@
+// cast: y = x in another floating-point type, rounded to nearest even.
+//
+//   x (count,) of type From, y (count,) of type To. One thread an element.
+#include <metal_stdlib>
+using namespace metal;
+
+struct CastArgs {
+  uint count;
+};
+
+template <typename From, typename To>
+kernel void cast(constant CastArgs& args [[buffer(0)]], device const From* x [[buffer(1)]], device To* y [[buffer(2)]],
+                 uint i [[thread_position_in_grid]]) {
+  if (i < args.count) {
+    y[i] = To(float(x[i]));
+  }
+}
+
+#define INSTANTIATE(name, From, To) template [[host_name("cast_" name)]] kernel decltype(cast<From, To>) cast<From, To>;
+
+INSTANTIATE("f32_f16", float, half)
+INSTANTIATE("f32_bf16", float, bfloat)
+INSTANTIATE("f16_f32", half, float)
+INSTANTIATE("bf16_f32", bfloat, float)
