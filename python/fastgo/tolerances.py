@@ -20,6 +20,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("add", "float32"): 1e-6,
         ("add_rms_norm", "float32"): 3e-6,
         ("attention", "float32"): 1e-5,
+        ("attention_split", "float32"): 1e-5,
         ("bias_add", "float32"): 0.0,
         ("cast", "float32"): 0.0,
         ("copy", "float32"): 0.0,

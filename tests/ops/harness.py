@@ -20,6 +20,7 @@ from fastgo.graph.passes import PASSES
 from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import attention
+from fastgo.ops.attention_split import attention_split
 from fastgo.ops.bias_add import bias_add
 from fastgo.ops.cast import cast
 from fastgo.ops.copy import copy
@@ -112,6 +113,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "add": lambda _, t, a: {"y": add(**t)},
     "add_rms_norm": lambda graph, t, a: _in_place_norm(ADD_RMS_NORM, graph, t, a),
     "attention": lambda _, t, a: {"y": attention(**t, **a)},
+    "attention_split": lambda _, t, a: dict(zip(("y", "log_sum_exp"), attention_split(**t, **a), strict=True)),
     "bias_add": lambda _, t, a: {"y": bias_add(**t)},
     "cast": lambda _, t, a: {"y": cast(**t, **a)},
     "dropout": lambda _, t, a: {"y": dropout(**t, **a)},

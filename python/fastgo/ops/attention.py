@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops.attention_split import attention_split
 from fastgo.ops.common import SIMD_WIDTH, Array
 
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
@@ -16,12 +17,13 @@ def attention(
 ) -> Tensor:
     """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) -> like q.
 
+    Larger heads and bfloat16 caches go to attention_split, which has every other variant too.
     Row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means all from the
     start.
     """
     head_dim = k_cache.shape[3]
-    if head_dim > _HEAD_DIM_STEPS[-1]:
-        raise ValueError(f"head_dim {head_dim} is larger than attention's {_HEAD_DIM_STEPS[-1]}")
+    if head_dim > _HEAD_DIM_STEPS[-1] or k_cache.dtype == "bf16":
+        return attention_split(q, k_cache, v_cache, positions, sequences, scale=scale, window=window)[0]
     y = q.graph.output("attention", q.shape)
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
     q.graph.add_node(ATTENTION, inputs, {"y": y}, scale=scale, window=window)

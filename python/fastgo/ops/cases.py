@@ -83,6 +83,17 @@ ATTENTION = (
     (70, 8, 2, 80, 70, 0, 1),
 )
 
+# As above: the head sizes of models, groups of one, four and others, parts that stay empty.
+ATTENTION_SPLIT = (
+    (1, 4, 1, 256, 600, 577, 512),
+    (1, 9, 3, 64, 130, 128, 0),
+    (1, 10, 2, 128, 300, 4, 0),
+    (2, 4, 4, 80, 40, 33, 8),
+    (3, 4, 2, 96, 33, 0, 5),
+    (2, 6, 1, 192, 70, 60, 0),
+    (1, 2, 1, 512, 70, 66, 0),
+)
+
 # (rows, heads, kv_heads, head_dim, capacity, first position)
 ROPE_CACHE = (
     (1, 1, 1, 2, 1, 0),

@@ -1,0 +1,139 @@
+"""attention_split: attention with every variant, split over the context; attention_combine merges the parts.
+
+Soft cap (Gemma 2), sinks (gpt-oss), bidirectional blocks (Gemma 3's image tokens), log-sum-exp. Query heads that share
+a key head read each key and value once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
+
+_HEAD_DIM_STEPS = (64, 128, 192, 256, 512)  # the shader's instantiations; a head uses the next larger one
+_TILE_HEADS = 4  # query heads of a simdgroup, where a key head has several
+_MAX_SPLITS = 32
+_PART = 64  # positions that are worth a part of their own
+
+
+def attention_split(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    positions: Tensor,
+    sequences: Tensor,
+    *,
+    scale: float,
+    window: int,
+    soft_cap: float = 0.0,
+    sinks: Tensor | None = None,
+    blocks: Tensor | None = None,
+    splits: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) f32, f16 or bf16.
+
+    Returns y like q, and the log-sum-exp of the scores (rows, heads) float32. Row r sees the positions (positions[r] -
+    window, positions[r]] of sequence sequences[r], window 0: all from the start, and those of blocks[r] = [begin, end)
+    (rows, 2) int32, which holds its own position or is empty. `soft_cap` 0 is none. `sinks` (heads,) float32.
+    `splits`: into how many parts the context is cut, by default as many as fit the capacity or window.
+    Raises ValueError for a head_dim that there is no kernel for.
+    """
+    head_dim, rows = k_cache.shape[3], q.shape[0]
+    heads = q.shape[1] // head_dim
+    if head_dim > _HEAD_DIM_STEPS[-1]:
+        raise ValueError(f"head_dim {head_dim} is larger than attention_split's {_HEAD_DIM_STEPS[-1]}")
+    if splits is None:
+        span = min(k_cache.shape[2], window) if window and blocks is None else k_cache.shape[2]
+        splits = min(_MAX_SPLITS, ceil_div(span, _PART))
+    graph = q.graph
+    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
+    inputs |= {name: tensor for name, tensor in (("sinks", sinks), ("blocks", blocks)) if tensor is not None}
+    outputs = {
+        "partial": graph.output("attention_partial", (rows, heads, splits, head_dim)),
+        "bests": graph.output("attention_bests", (rows, heads, splits)),
+        "totals": graph.output("attention_totals", (rows, heads, splits)),
+        "y": graph.output("attention", q.shape),
+        "log_sum_exp": graph.output("attention_log_sum_exp", (rows, heads)),
+    }
+    graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
+    return outputs["y"], outputs["log_sum_exp"]
+
+
+def _lower(node: Node) -> list[KernelCall]:
+    k_cache, blocks, sinks = node.inputs["k_cache"], node.inputs.get("blocks"), node.inputs.get("sinks")
+    num_sequences, kv_heads, capacity, head_dim = k_cache.shape
+    rows, heads, splits, _ = node.outputs["partial"].shape
+    step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
+    tile = 1 if heads == kv_heads else _TILE_HEADS
+    parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
+    reads = {name: node.inputs[name] for name in ("q", "k_cache", "v_cache", "positions", "sequences")}
+    arguments = {
+        "num_sequences": num_sequences,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "capacity": capacity,
+        "window": node.window,
+        "splits": splits,
+        "scale": node.scale,
+        "soft_cap": node.soft_cap,
+    }
+    return [
+        KernelCall(
+            f"attention_split_{k_cache.dtype}_d{step}_h{tile}",
+            {**reads, "blocks": blocks, **parts},
+            arguments,
+            (kv_heads * ceil_div(heads // kv_heads, tile), rows, splits),
+            (SIMD_WIDTH, 1, 1),
+            {"has_blocks": blocks is not None},
+        ),
+        KernelCall(
+            "attention_combine",
+            {**parts, "sinks": sinks, "y": node.outputs["y"], "log_sum_exp": node.outputs["log_sum_exp"]},
+            {"heads": heads, "head_dim": head_dim, "splits": splits},
+            (heads, rows, 1),
+            (SIMD_WIDTH, 1, 1),
+            {"has_sinks": sinks is not None},
+        ),
+    ]
+
+
+def reference(
+    q: Array,
+    k_cache: Array,
+    v_cache: Array,
+    positions: Array,
+    sequences: Array,
+    sinks: Array | None = None,
+    blocks: Array | None = None,
+    *,
+    scale: float,
+    window: int,
+    soft_cap: float = 0.0,
+) -> tuple[Array, Array]:
+    """The naive form: all scores, masked, in one softmax. Returns y and the log-sum-exp."""
+    _, kv_heads, capacity, head_dim = k_cache.shape
+    heads = q.reshape(q.shape[0], -1, head_dim)
+    group = heads.shape[1] // kv_heads
+    keys, values = (np.repeat(cache[sequences], group, axis=1) for cache in (k_cache, v_cache))
+    scores = np.einsum("rhd,rhcd->rhc", heads, keys) * scale
+    if soft_cap:
+        scores = soft_cap * np.tanh(scores / soft_cap)
+    cached, own = np.arange(capacity)[None, :], positions[:, None]
+    visible = cached <= own
+    if window:
+        visible &= cached > own - window
+    if blocks is not None:
+        visible |= (cached >= blocks[:, :1]) & (cached < blocks[:, 1:])
+    scores = np.where(visible[:, None, :], scores, -np.inf)
+    if sinks is not None:
+        scores = np.concatenate([scores, np.broadcast_to(sinks[None, :, None], (*scores.shape[:2], 1))], axis=-1)
+    best = scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores - best)
+    total = weights.sum(axis=-1, keepdims=True)
+    y = np.einsum("rhc,rhcd->rhd", (weights / total)[..., :capacity], np.nan_to_num(values))
+    return np.asarray(y.reshape(q.shape)), np.asarray((best + np.log(total))[..., 0])
+
+
+ATTENTION_SPLIT = Op("attention_split", _lower, reference)
