@@ -5,6 +5,7 @@
 // Rounding costs a KL divergence of about 1e-4 on small models, so float32 weights keep the float kernel.
 // A call runs whole panels only, those that begin in its part of the grid: a panel cut in two would be computed twice.
 #include "cpu/native/activation.h"
+#include "cpu/native/few_rows.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/weights.h"
@@ -270,13 +271,26 @@ void matmul_glu_batch(const Launch& launch, std::uint64_t begin, std::uint64_t e
   });
 }
 
+template <typename Format>
+void matmul_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const bool is_few = static_cast<const MatmulArgs*>(launch.buffers[0])->rows <= few_rows;
+  (is_few ? &matmul_few<Format> : &matmul_batch<Format>)(launch, begin, end);
+}
+
+template <typename Format>
+void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const bool is_few = static_cast<const MatmulGluArgs*>(launch.buffers[0])->rows <= few_rows;
+  (is_few ? &matmul_glu_few<Format> : &matmul_glu_batch<Format>)(launch, begin, end);
+}
+
 #define FASTGO_BF16_ROWS(name, Format) \
-  {"matmul_" #name "_r8", &matmul_batch<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_batch<Format>},
+  {"matmul_" #name "_r8", &matmul_rows<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
 
 }  // namespace
 
-extern const NativeKernel matmul_bf16_kernels[] = {FASTGO_BF16_ROWS(bf16, BF16)
-                                                       FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
+extern const NativeKernel matmul_bf16_kernels[] = {{"matmul_bf16_r8", &matmul_batch<BF16>},
+                                                   {"matmul_glu_bf16_r8", &matmul_glu_batch<BF16>},
+                                                   FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
 extern const NativeTable matmul_bf16_table = {matmul_bf16_kernels,
                                               sizeof(matmul_bf16_kernels) / sizeof(matmul_bf16_kernels[0])};
 
