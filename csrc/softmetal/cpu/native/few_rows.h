@@ -20,13 +20,13 @@ struct alignas(64) GroupInputs {
   float sums[8];
 };
 
-// Sums over lanes of up to eight registers, one a row.
+// Sums over lanes of up to eight registers, one a row. Inlined everywhere, so that they stay in registers.
 struct RowSums {
   __m512 products[rows_together];
   __m256 shifts[rows_together];
 
   // out[m] of eight rows
-  void reduce(float* out) const {
+  __attribute__((always_inline)) void reduce(float* out) const {
     __m256 r[rows_together];
     for (int m = 0; m < rows_together; m++) {
       const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(products[m]), _mm512_extractf32x8_ps(products[m], 1));
@@ -44,7 +44,8 @@ template <typename Format>
 struct FewRows {
   static constexpr bool nibble_order = true;
   template <int rows>
-  static void add_group(const Planes& p, std::uint64_t first, std::uint32_t left, const GroupInputs* x, RowSums* sums) {
+  __attribute__((always_inline)) static void add_group(const Planes& p, std::uint64_t first, std::uint32_t left,
+                                                       const GroupInputs* x, RowSums* sums) {
     const GroupAffine affine = Vnni<Format>::affine(p, first, present_blocks(left, 0));
     for (int m = 0; m < rows; m++) {
       sums->shifts[m] = _mm256_fmadd_ps(affine.shift, _mm256_load_ps(x[m].sums), sums->shifts[m]);
@@ -66,7 +67,8 @@ template <>
 struct FewRows<Q8_0> {
   static constexpr bool nibble_order = false;
   template <int rows>
-  static void add_group(const Planes& p, std::uint64_t first, std::uint32_t left, const GroupInputs* x, RowSums* sums) {
+  __attribute__((always_inline)) static void add_group(const Planes& p, std::uint64_t first, std::uint32_t left,
+                                                       const GroupInputs* x, RowSums* sums) {
     const __m256 scale = halves_at(p.scales, first, present_blocks(left, 0));
     const __m256 shift = _mm256_mul_ps(scale, _mm256_set1_ps(-128.0f));
     for (int m = 0; m < rows; m++) {
@@ -90,7 +92,8 @@ template <>
 struct FewRows<Q6_K> {
   static constexpr bool nibble_order = true;
   template <int rows>
-  static void add_group(const Planes& p, std::uint64_t first, std::uint32_t, const GroupInputs* x, RowSums* sums) {
+  __attribute__((always_inline)) static void add_group(const Planes& p, std::uint64_t first, std::uint32_t,
+                                                       const GroupInputs* x, RowSums* sums) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p.scales + first * 2));
     const __m512 super_scale = _mm512_set1_ps(half_at(p.super_scales, first / group_blocks));
     const __m512 scale = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), super_scale);
