@@ -82,7 +82,7 @@ def test_damaged_models_are_refused() -> None:
         Engine(device, without_tensor(folder, norm))
     with pytest.raises(InvalidFileError, match=r"k_proj.weight has shape \(24, 32\), expected \(32, 24\)"):
         Engine(device, with_tensor(folder, matrix, shape=(24, 32)))
-    with pytest.raises(InvalidFileError, match=f"norm weight {norm} is bf16, expected f32"):
+    with pytest.raises(InvalidFileError, match=f"vector {norm} is bf16, expected f32"):
         Engine(device, with_tensor(folder, norm, format="bf16"))
 
 
