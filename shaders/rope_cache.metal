@@ -1,11 +1,10 @@
 // rope_cache: what happens to Q, K and V between their projections and attention, in one kernel.
 //
-//   Q and K heads: optional RMSNorm over the head, then rotary embedding in the halves layout (element i pairs with
-//   i + head_dim / 2), Su et al. 2021. Q goes to `q_out`; K and V go to the caches at their row's sequence and
-//   position.
+//   Q and K heads: optional RMSNorm over the head, then rotary embedding of the head's first rotary_dim elements, Su et
+//   al. 2021. Q goes to `q_out`; K and V go to the caches at their row's sequence and position.
 //
 //   q, q_out (rows, heads, head_dim), k, v (rows, kv_heads, head_dim) float32
-//   frequencies (head_dim / 2,) float32: radians a position
+//   frequencies (rotary_dim / 2,) float32: radians a position
 //   k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
 //
 // Grid: (heads + 2 kv_heads, rows), one simdgroup each.
@@ -15,6 +14,12 @@
 using namespace metal;
 
 constant bool has_head_norm [[function_constant(0)]];
+constant bool is_interleaved [[function_constant(1)]];
+
+// Elements of a head that rotate together: i and i + rotary_dim / 2, or 2i and 2i + 1.
+inline uint2 pair_of(uint i, uint half_dim) {
+  return is_interleaved ? uint2(2 * i, 2 * i + 1) : uint2(i, i + half_dim);
+}
 
 inline float head_scale(device const float* x, uint head_dim, float eps, uint lane) {
   float sum = 0.0f;
@@ -52,30 +57,41 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
   device const float* source = is_query ? q + (ulong(row) * args.heads + head) * head_dim
                                         : k + (ulong(row) * args.kv_heads + kv_head) * head_dim;
   float scale = has_head_norm ? head_scale(source, head_dim, args.eps, lane) : 1.0f;
-  uint half_dim = head_dim / 2;
+  uint half_dim = args.rotary_dim / 2;
+  device float* query = q_out + (ulong(row) * args.heads + head) * head_dim;
+  device T* key = k_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
   for (uint i = lane; i < half_dim; i += 32) {
-    float first = source[i] * scale;
-    float second = source[i + half_dim] * scale;
+    uint2 at = pair_of(i, half_dim);
+    float first = source[at.x] * scale;
+    float second = source[at.y] * scale;
     if (has_head_norm) {
-      first *= is_query ? q_weight[i] : k_weight[i];
-      second *= is_query ? q_weight[i + half_dim] : k_weight[i + half_dim];
+      first *= is_query ? q_weight[at.x] : k_weight[at.x];
+      second *= is_query ? q_weight[at.y] : k_weight[at.y];
     }
     float angle = float(position) * frequencies[i];
     float c = precise::cos(angle);
     float s = precise::sin(angle);
-    float rotated_first = first * c - second * s;
-    float rotated_second = second * c + first * s;
     if (is_query) {
-      device float* target = q_out + (ulong(row) * args.heads + head) * head_dim;
-      target[i] = rotated_first;
-      target[i + half_dim] = rotated_second;
+      query[at.x] = first * c - second * s;
+      query[at.y] = second * c + first * s;
     } else {
-      device T* target = k_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
-      target[i] = T(rotated_first);
-      target[i + half_dim] = T(rotated_second);
+      key[at.x] = T(first * c - second * s);
+      key[at.y] = T(second * c + first * s);
+    }
+  }
+  for (uint i = args.rotary_dim + lane; i < head_dim; i += 32) {
+    float kept = source[i] * scale;
+    if (has_head_norm) {
+      kept *= is_query ? q_weight[i] : k_weight[i];
+    }
+    if (is_query) {
+      query[i] = kept;
+    } else {
+      key[i] = T(kept);
     }
   }
 }
 
 template [[host_name("rope_cache_f32")]] kernel decltype(rope_cache<float>) rope_cache<float>;
 template [[host_name("rope_cache_f16")]] kernel decltype(rope_cache<half>) rope_cache<half>;
+template [[host_name("rope_cache_bf16")]] kernel decltype(rope_cache<bfloat>) rope_cache<bfloat>;

@@ -40,6 +40,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("rms_norm", "float32"): 3e-6,
         ("rope_cache", "float32"): 2e-6,
         ("rope_cache", "float16"): 6e-4,
+        ("rope_cache", "bfloat16"): 5e-3,
         ("sandwich_norm", "float32"): 3e-6,
         ("soft_cap", "float32"): 1e-6,
     }

@@ -11,6 +11,7 @@ struct RopeCacheArgs {
   uint heads;
   uint kv_heads;
   uint head_dim;
+  uint rotary_dim;  // the first elements of a head that are rotated; the rest pass through
   uint capacity;
   float eps;
 };

@@ -81,33 +81,69 @@ def test_attention_with_extreme_scores(variant: Variant) -> None:
     )
 
 
+def rope_cache_inputs(case: tuple[int, ...], has_head_norm: bool, rotary_dim: int | None = None) -> dict[str, Array]:
+    """Inputs with float32 caches of two sequences."""
+    rows, heads, kv_heads, head_dim, capacity, first = case
+    rng = np.random.default_rng(case)
+    pairs = np.arange(0, rotary_dim or head_dim, 2)
+    inputs = {
+        "q": random_rows(21, rows, heads * head_dim),
+        "k": random_rows(22, rows, kv_heads * head_dim),
+        "v": random_rows(23, rows, kv_heads * head_dim),
+        "frequencies": (10_000.0 ** -(pairs / (2 * pairs.size))).astype(np.float32),
+        "positions": positions_from(first, rows),
+        "sequences": np.ones(rows, np.int32),
+        "k_cache": rng.normal(0.0, 1.0, (2, kv_heads, capacity, head_dim)).astype(np.float32),
+        "v_cache": rng.normal(0.0, 1.0, (2, kv_heads, capacity, head_dim)).astype(np.float32),
+    }
+    if has_head_norm:
+        inputs |= {name: rng.uniform(0.5, 1.5, head_dim).astype(np.float32) for name in ("q_weight", "k_weight")}
+    return inputs
+
+
+def in_doubles(inputs: dict[str, Array]) -> dict[str, Array]:
+    return {name: x if x.dtype == np.int32 else x.astype(np.float64) for name, x in inputs.items()}
+
+
 @pytest.mark.parametrize("has_head_norm", [False, True])
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
 def test_rope_cache(variant: Variant, dtype: type, has_head_norm: bool) -> None:
     for case in cases.ROPE_CACHE:
-        rows, heads, kv_heads, head_dim, capacity, first = case
-        rng = np.random.default_rng(case)
-        cache = {name: rng.normal(0.0, 1.0, (2, kv_heads, capacity, head_dim)).astype(dtype) for name in ("k", "v")}
-        inputs = {
-            "q": random_rows(21, rows, heads * head_dim),
-            "k": random_rows(22, rows, kv_heads * head_dim),
-            "v": random_rows(23, rows, kv_heads * head_dim),
-            "frequencies": (10_000.0 ** -(np.arange(0, head_dim, 2) / head_dim)).astype(np.float32),
-            "positions": positions_from(first, rows),
-            "sequences": np.ones(rows, np.int32),
-            "k_cache": cache["k"],
-            "v_cache": cache["v"],
-        }
-        if has_head_norm:
-            inputs |= {name: rng.uniform(0.5, 1.5, head_dim).astype(np.float32) for name in ("q_weight", "k_weight")}
+        rows, *_, first = case
+        inputs = rope_cache_inputs(case, has_head_norm)
+        inputs |= {name: inputs[name].astype(dtype) for name in ("k_cache", "v_cache")}
         got = variant.call(run, "rope_cache", inputs, {"eps": 1e-6})
-        doubles = {name: x if x.dtype == np.int32 else x.astype(np.float64) for name, x in inputs.items()}
-        want = rope_cache.reference(**doubles, eps=1e-6)
+        want = rope_cache.reference(**in_doubles(inputs), eps=1e-6)
         check_rope_cache(variant, case, got, want, np.dtype(dtype).name)
         for name in ("k_cache", "v_cache"):
             kept = np.ones(inputs[name].shape, bool)
             kept[1, :, first : first + rows] = False
             np.testing.assert_array_equal(got[name][kept], inputs[name][kept])
+
+
+@pytest.mark.parametrize("is_interleaved", [False, True])
+@pytest.mark.parametrize("has_head_norm", [False, True])
+def test_rope_cache_of_a_part_of_the_head(variant: Variant, has_head_norm: bool, is_interleaved: bool) -> None:
+    """Either layout, with the whole head rotated, a quarter of it, or two elements."""
+    for case in cases.ROPE_CACHE:
+        head_dim = case[3]
+        for rotary_dim in {head_dim, max(2, head_dim // 8 * 2), 2}:
+            inputs = rope_cache_inputs(case, has_head_norm, rotary_dim)
+            attributes = {"eps": 1e-6, "is_interleaved": is_interleaved}
+            got = variant.call(run, "rope_cache", inputs, attributes)
+            want = rope_cache.reference(**in_doubles(inputs), **attributes)
+            check_rope_cache(variant, case, got, want, "float32")
+
+
+def test_rope_cache_in_bfloat16(variant: Variant) -> None:
+    for case in cases.ROPE_CACHE:
+        inputs = rope_cache_inputs(case, True)
+        caches = {name: (inputs[name].view(np.uint32) >> 16).astype(np.uint16) for name in ("k_cache", "v_cache")}
+        widened = {name: (bits.astype(np.uint32) << 16).view(np.float32) for name, bits in caches.items()}
+        got = variant.call(run, "rope_cache", inputs | caches, {"eps": 1e-6})
+        got |= {name: (got[name].astype(np.uint32) << 16).view(np.float32) for name in caches}
+        want = rope_cache.reference(**in_doubles(inputs | widened), eps=1e-6)
+        check_rope_cache(variant, case, got, want, "bfloat16")
 
 
 def check_rope_cache(

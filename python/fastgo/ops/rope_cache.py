@@ -1,6 +1,7 @@
 """rope_cache: per-head norm of Q and K, rotary embedding, and the write of K and V into the cache.
 
-Su et al. 2021, halves layout (as in transformers): element i pairs with element i + head_dim / 2.
+Su et al. 2021. Of a head the first rotary_dim elements rotate, in the halves layout of GPT-NeoX and transformers (i
+pairs with i + rotary_dim / 2) or in the paper's own, interleaved (2i pairs with 2i + 1).
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ def rope_cache(
     q_weight: Tensor | None = None,
     k_weight: Tensor | None = None,
     eps: float = 0.0,
+    is_interleaved: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """q (rows, heads * head_dim), k and v (rows, kv_heads * head_dim) float32; frequencies (head_dim / 2,) float32.
+    """q (rows, heads * head_dim), k and v (rows, kv_heads * head_dim) float32; frequencies (rotary_dim / 2,) float32.
 
     Returns the rotated q and the caches (num_sequences, kv_heads, capacity, head_dim) after the write at `sequences`
     and `positions`, both (rows,) int32.
-    With `q_weight` and `k_weight` (head_dim,) each head is RMS-normed first.
+    With `q_weight` and `k_weight` (head_dim,) each head is RMS-normed first. Raises ValueError for more pairs than a
+    head has.
     """
     graph = q.graph
+    if 2 * frequencies.shape[0] > k_cache.shape[3]:
+        raise ValueError(f"{frequencies.shape[0]} pairs can't rotate in heads of {k_cache.shape[3]} elements")
     inputs = {"q": q, "k": k, "v": v, "frequencies": frequencies, "positions": positions, "sequences": sequences}
     if q_weight is not None and k_weight is not None:
         inputs |= {"q_weight": q_weight, "k_weight": k_weight}
@@ -41,7 +46,7 @@ def rope_cache(
         "k_cache": graph.alias(k_cache),
         "v_cache": graph.alias(v_cache),
     }
-    graph.add_node(ROPE_CACHE, inputs, outputs, eps=eps)
+    graph.add_node(ROPE_CACHE, inputs, outputs, eps=eps, is_interleaved=is_interleaved)
     return outputs["q_out"], outputs["k_cache"], outputs["v_cache"]
 
 
@@ -56,6 +61,7 @@ def _lower(node: Node) -> list[KernelCall]:
         "heads": heads,
         "kv_heads": kv_heads,
         "head_dim": head_dim,
+        "rotary_dim": 2 * node.inputs["frequencies"].shape[0],
         "capacity": capacity,
         "eps": node.eps,
     }
@@ -66,17 +72,22 @@ def _lower(node: Node) -> list[KernelCall]:
             arguments,
             (heads + 2 * kv_heads, rows, 1),
             (SIMD_WIDTH, 1, 1),
-            {"has_head_norm": has_head_norm},
+            {"has_head_norm": has_head_norm, "is_interleaved": node.is_interleaved},
         )
     ]
 
 
-def rotate(x: Array, frequencies: Array, positions: Array) -> Array:
+def rotate(x: Array, frequencies: Array, positions: Array, is_interleaved: bool) -> Array:
     """Rotary embedding of x (rows, heads, head_dim)."""
+    half = frequencies.size
+    a = np.arange(0, 2 * half, 2) if is_interleaved else np.arange(half)
+    b = a + (1 if is_interleaved else half)
     angles = positions[:, None, None] * frequencies
-    first, second = np.split(x, 2, axis=-1)
     cos, sin = np.cos(angles), np.sin(angles)
-    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    rotated = np.array(x)
+    rotated[..., a] = x[..., a] * cos - x[..., b] * sin
+    rotated[..., b] = x[..., b] * cos + x[..., a] * sin
+    return rotated
 
 
 def reference(
@@ -92,6 +103,7 @@ def reference(
     q_weight: Array | None = None,
     k_weight: Array | None = None,
     eps: float = 0.0,
+    is_interleaved: bool = False,
 ) -> tuple[Array, Array, Array]:
     """The rotated q and the new caches."""
     _, kv_heads, _, head_dim = k_cache.shape
@@ -101,9 +113,10 @@ def reference(
         q_heads = rms_norm.reference(q_heads, q_weight, eps=eps)
         k_heads = rms_norm.reference(k_heads, k_weight, eps=eps)
     new_k, new_v = k_cache.copy(), v_cache.copy()
-    new_k[sequences, :, positions] = rotate(k_heads, frequencies, positions)
+    new_k[sequences, :, positions] = rotate(k_heads, frequencies, positions, is_interleaved)
     new_v[sequences, :, positions] = v.reshape(rows, kv_heads, head_dim)
-    return rotate(q_heads, frequencies, positions).reshape(q.shape), new_k, new_v
+    rotated = rotate(q_heads, frequencies, positions, is_interleaved)
+    return rotated.reshape(q.shape), new_k, new_v
 
 
 ROPE_CACHE = Op("rope_cache", _lower, reference)

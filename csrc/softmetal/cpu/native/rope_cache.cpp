@@ -8,7 +8,9 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 namespace {
 
 struct Rotation {
-  const float* cosines;  // (head_dim / 2,)
+  std::uint32_t half_dim;  // pairs that rotate
+  bool is_interleaved;     // 2i pairs with 2i + 1, else i with i + half_dim
+  const float* cosines;    // (half_dim,)
   const float* sines;
 };
 
@@ -20,10 +22,27 @@ void fill_rotation(float position, const float* frequencies, std::uint32_t half_
   }
 }
 
+template <bool is_interleaved, typename Out>
+void rotate_pairs(const float* x, const float* weight, float scale, const Rotation& rotation, Out* out) {
+  for (std::uint32_t i = 0; i < rotation.half_dim; i++) {
+    const std::uint32_t a = is_interleaved ? 2 * i : i;
+    const std::uint32_t b = is_interleaved ? 2 * i + 1 : i + rotation.half_dim;
+    float first = x[a] * scale;
+    float second = x[b] * scale;
+    if (weight != nullptr) {
+      first *= weight[a];
+      second *= weight[b];
+    }
+    const float c = rotation.cosines[i];
+    const float s = rotation.sines[i];
+    store_from_float(out + a, first * c - second * s);
+    store_from_float(out + b, second * c + first * s);
+  }
+}
+
 template <typename Out>
 void rotate_head(const float* x, const float* weight, float eps, std::uint32_t head_dim, const Rotation& rotation,
                  Out* out) {
-  const std::uint32_t half_dim = head_dim / 2;
   float scale = 1.0f;
   if (weight != nullptr) {
     Vector sums = {};
@@ -33,17 +52,13 @@ void rotate_head(const float* x, const float* weight, float eps, std::uint32_t h
     for (; i < head_dim; i++) sum += x[i] * x[i];
     scale = 1.0f / __builtin_sqrtf((sum + horizontal_sum(sums)) / static_cast<float>(head_dim) + eps);
   }
-  for (std::uint32_t i = 0; i < half_dim; i++) {
-    float first = x[i] * scale;
-    float second = x[i + half_dim] * scale;
-    if (weight != nullptr) {
-      first *= weight[i];
-      second *= weight[i + half_dim];
-    }
-    const float c = rotation.cosines[i];
-    const float s = rotation.sines[i];
-    store_from_float(out + i, first * c - second * s);
-    store_from_float(out + i + half_dim, second * c + first * s);
+  if (rotation.is_interleaved) {
+    rotate_pairs<true>(x, weight, scale, rotation, out);
+  } else {
+    rotate_pairs<false>(x, weight, scale, rotation, out);
+  }
+  for (std::uint32_t i = 2 * rotation.half_dim; i < head_dim; i++) {
+    store_from_float(out + i, x[i] * scale * (weight != nullptr ? weight[i] : 1.0f));
   }
 }
 
@@ -51,23 +66,26 @@ template <typename T>
 void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const RopeCacheArgs*>(launch.buffers[0]);
   const auto buffer = [&](int index) { return static_cast<const float*>(launch.buffers[index]); };
-  // The function constant has_head_norm: set and true.
-  const bool has_head_norm = launch.constants[0].defined && launch.constants[0].bytes[0] != 0;
+  const auto constant = [&](int index) {
+    return launch.constants[index].defined && launch.constants[index].bytes[0] != 0;
+  };
+  const bool has_head_norm = constant(0), is_interleaved = constant(1);
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[7]);
   const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[8]);
   const std::uint32_t head_dim = args.head_dim, heads = args.heads, kv_heads = args.kv_heads;
-  auto* cosines = reinterpret_cast<float*>(scratch(head_dim * sizeof(float)));
-  float* sines = cosines + head_dim / 2;
+  const std::uint32_t half_dim = args.rotary_dim / 2;
+  auto* cosines = reinterpret_cast<float*>(scratch(2 * half_dim * sizeof(float)));
+  float* sines = cosines + half_dim;
   std::uint64_t rotated_row = ~0ull;
   for (std::uint64_t group = begin; group < end; group++) {
     const std::uint64_t row = group / (heads + 2 * kv_heads);
     const auto head = static_cast<std::uint32_t>(group % (heads + 2 * kv_heads));
     const std::uint32_t position = smaller(static_cast<std::uint32_t>(positions[row]), args.capacity - 1);
     if (row != rotated_row && head < heads + kv_heads) {
-      fill_rotation(static_cast<float>(position), buffer(6), head_dim / 2, cosines, sines);
+      fill_rotation(static_cast<float>(position), buffer(6), half_dim, cosines, sines);
       rotated_row = row;
     }
-    const Rotation rotation{cosines, sines};
+    const Rotation rotation{half_dim, is_interleaved, cosines, sines};
     if (head < heads) {
       const std::size_t at = (row * heads + head) * head_dim;
       rotate_head(buffer(1) + at, has_head_norm ? buffer(4) : nullptr, args.eps, head_dim, rotation,
