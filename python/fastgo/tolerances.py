@@ -66,6 +66,8 @@ TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolu
 
 def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     """What native matmul kernels of that set compute with: a key of KERNELS. Other devices use float32."""
+    if get_format(format).group_size is not None:
+        return "float32"
     is_quantised = get_format(format).is_quantised
     if instruction_set == "avx512_bf16" and rows > 1 and format not in ("f32", "f16"):
         return "int16 activations" if is_quantised and rows <= 16 else "bfloat16"

@@ -166,6 +166,35 @@ struct Q6_K {
   }
 };
 
+// Our own integers. A scale and, where there are any, a zero point serve as many blocks of a row as the planes' entry
+// GROUP_BLOCKS says, so that one kernel does for every size of group; the zero points stand where minima would.
+constant constexpr uint GROUP_BLOCKS = 4;
+
+inline ulong group_index(thread const Weights& weights, ulong row, uint columns, uint block) {
+  uint group_blocks = weights.planes[GROUP_BLOCKS];
+  return row * (columns / WEIGHTS_PER_BLOCK / group_blocks) + block / group_blocks;
+}
+
+inline bool has_zero_points(thread const Weights& weights) { return weights.planes[MINS] != 0; }
+
+struct Int8 {
+  static void load(thread const Weights& weights, ulong row, uint columns, uint block, thread float4* out) {
+    ulong group = group_index(weights, row, columns, block);
+    float zero = has_zero_points(weights) ? float(plane<char>(weights, MINS)[group]) : 0.0f;
+    load_bytes(weights, row * (columns / WEIGHTS_PER_BLOCK) + block, out);
+    center_and_scale(zero, float(plane<half>(weights, SCALES)[group]), out);
+  }
+};
+
+struct Int4 {
+  static void load(thread const Weights& weights, ulong row, uint columns, uint block, thread float4* out) {
+    ulong group = group_index(weights, row, columns, block);
+    float zero = has_zero_points(weights) ? float(plane<uchar>(weights, MINS)[group]) : 8.0f;
+    load_nibbles(weights, row * (columns / WEIGHTS_PER_BLOCK) + block, out);
+    center_and_scale(zero, float(plane<half>(weights, SCALES)[group]), out);
+  }
+};
+
 // Calls MACRO(name, Format) for every weight format.
 #define FOR_EACH_WEIGHT_FORMAT(MACRO) \
   MACRO(f32, Float<float>)            \
@@ -178,4 +207,6 @@ struct Q6_K {
   MACRO(q5_1, Q5_1)                   \
   MACRO(q4_k, Q4_K)                   \
   MACRO(q5_k, Q5_K)                   \
-  MACRO(q6_k, Q6_K)
+  MACRO(q6_k, Q6_K)                   \
+  MACRO(int8, Int8)                   \
+  MACRO(int4, Int4)

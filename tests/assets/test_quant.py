@@ -14,20 +14,22 @@ from gguf_builder import gguf_type, random_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+GGUF_NAMES = [row.name for row in quant.GGUF_FORMATS.values()]
+
 
 def reference(format: str, raw: quant.Bytes) -> np.ndarray:
     with np.errstate(all="ignore"):
         return gguf.quants.dequantize(raw, gguf_type(format)).view(np.uint32)
 
 
-@pytest.mark.parametrize("format", quant.FORMATS)
+@pytest.mark.parametrize("format", GGUF_NAMES)
 def test_facts_agree_with_the_public_package(format: str) -> None:
     row = quant.FORMATS[format]
     assert row.gguf_type_id == gguf_type(format).value
     assert (row.block_size, row.gguf_block_nbytes) == gguf.GGML_QUANT_SIZES[gguf_type(format)]
 
 
-@pytest.mark.parametrize("format", quant.FORMATS)
+@pytest.mark.parametrize("format", GGUF_NAMES)
 @pytest.mark.parametrize("rows, columns", [(1, 256), (5, 512), (700, 768)])
 def test_random_blocks_are_bit_identical(format: str, rows: int, columns: int) -> None:
     raw = random_raw(format, rows, columns, seed=rows)
@@ -63,7 +65,7 @@ def test_planes_are_aligned_and_in_order(format: str, rows: int, blocks: int) ->
     assert end <= total < end + 64
 
 
-@pytest.mark.parametrize("format", quant.FORMATS)
+@pytest.mark.parametrize("format", GGUF_NAMES)
 def test_padding_is_zero(format: str) -> None:
     raw = np.full_like(random_raw(format, 3, 256), 255)
     planar = quant.from_gguf(format, raw, 3, 256)
@@ -97,3 +99,25 @@ def test_shapes_that_do_not_suit_are_refused() -> None:
         quant.dequantize("f32", np.zeros(5, np.uint8), 1, 1)
     with pytest.raises(UnsupportedModelError, match="q9_9"):
         quant.layout("q9_9", 1, 1)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("group", [0, 32, 64, 128])
+@pytest.mark.parametrize("has_zeros", [False, True])
+def test_own_formats_mean_what_they_say(bits: int, group: int, has_zeros: bool) -> None:
+    """scale * (q - zero), weight by weight."""
+    name = f"int{bits}_{f'g{group}' if group else 'channel'}{'_zero' if has_zeros else ''}"
+    rows, columns = 3, 384
+    planar = np.zeros(quant.total_nbytes(name, rows, columns), np.uint8)
+    views = quant.plane_views(name, planar, rows, columns)
+    rng = np.random.default_rng(bits)
+    for view in views.values():
+        view[...] = rng.uniform(-1, 1, view.shape) if view.dtype == np.float16 else rng.integers(0, 100, view.shape)
+    weights = quant.dequantize(name, planar, rows, columns)
+    for row, column in ((0, 0), (1, 17), (2, 383), (1, 200), (0, 128)):
+        block, j = divmod(column, 32)
+        q = views["low"][row, column] if bits == 8 else views["low"][row, block * 16 + j % 16] >> (4 * (j // 16)) & 15
+        index = column // group if group else 0
+        zero = int(views["zeros"][row, index]) if has_zeros else {8: 0, 4: 8}[bits]
+        assert weights[row, column] == np.float32(views["scales"][row, index]) * np.float32(int(q) - zero)
+    assert quant.FORMATS[name].kernel == f"int{bits}"

@@ -10,7 +10,8 @@ from fastgo.assets.quantize import quantize
 from fastgo.errors import InvalidFileError
 from gguf_builder import gguf_type
 
-QUANTISED = [name for name, row in FORMATS.items() if row.is_quantised]
+QUANTISED = [name for name, row in FORMATS.items() if row.is_quantised and row.group_size is None]
+OWN = [name for name, row in FORMATS.items() if row.group_size is not None]
 _LEVELS = {"q8_0": 127, "q4_0": 15, "q4_1": 15, "q5_0": 31, "q5_1": 31, "q4_k": 15, "q5_k": 31, "q6_k": 63}
 
 
@@ -112,3 +113,24 @@ def test_bfloat16_rounds_to_the_nearest_even() -> None:
 def test_too_large_for_float16(name: str) -> None:
     with pytest.raises(InvalidFileError, match="too large for float16"):
         quantize(FORMATS[name], np.full((1, 32), 1e7, np.float32) * np.linspace(-1, 1, 32, dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("offset", [0.0, 0.3, -2.0])
+def test_own_formats_are_off_by_half_a_step(name: str, offset: float) -> None:
+    """The theoretical bound, for ranges around zero and beside it; float16 makes a step larger by 2^-10 at most."""
+    row = FORMATS[name]
+    values = weights() + np.float32(offset)
+    groups = values.reshape(-1, row.group_size or values.shape[1])
+    largest, smallest = np.maximum(groups.max(axis=1), 0), np.minimum(groups.min(axis=1), 0)
+    levels = 255 if row.kernel == "int8" else 15
+    steps = (largest - smallest) / levels if name.endswith("_zero") else np.abs(groups).max(axis=1) / (levels // 2)
+    error = np.abs(round_trip(name, values) - values).reshape(groups.shape)
+    assert (error <= 0.5 * steps[:, None] * (1 + 2**-9) + 1e-6).all()
+
+
+def test_a_zero_point_helps_one_sided_weights() -> None:
+    values = np.abs(weights())
+    for name in OWN[::2]:
+        plain, shifted = (np.square(round_trip(n, values) - values).mean() for n in (name, f"{name}_zero"))
+        assert shifted < 0.5 * plain

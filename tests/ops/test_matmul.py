@@ -9,16 +9,16 @@ import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
 from fastgo.ops import cases, matmul, matmul_glu
-from harness import Array, Weight, error, product_scale, random_rows, random_weight, run
+from harness import OWN_FORMATS, Array, Weight, error, product_scale, random_rows, random_weight, run
 from variants import Variant
 
 GGUF_FORMATS = [f.name for f in FORMATS.values() if f.gguf_type_id is not None]
+TESTED_FORMATS = [*GGUF_FORMATS, *OWN_FORMATS]
 
 
 def shapes(format: str) -> tuple[tuple[int, int, int], ...]:
-    return {1: cases.MATMUL_FLOAT, 32: cases.MATMUL_QUANTISED, 256: cases.MATMUL_SUPER_BLOCKS}[
-        FORMATS[format].block_size
-    ]
+    block_size = FORMATS[format].block_size
+    return {1: cases.MATMUL_FLOAT, 32: cases.MATMUL_QUANTISED}.get(block_size, cases.MATMUL_SUPER_BLOCKS)
 
 
 def tolerance(op: str, variant: Variant, format: str, rows: int) -> float:
@@ -45,7 +45,7 @@ def test_all_gguf_formats_are_covered() -> None:
     assert len(GGUF_FORMATS) == 11
 
 
-@pytest.mark.parametrize("format", GGUF_FORMATS)
+@pytest.mark.parametrize("format", TESTED_FORMATS)
 def test_matmul(variant: Variant, format: str) -> None:
     for rows, columns, outputs in shapes(format):
         x, weight = random_rows(1, rows, columns), random_weight(format, outputs, columns)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fastgo import tolerances
-from fastgo.assets.quant import FORMATS
+from fastgo.assets.quant import GGUF_FORMATS
 from fastgo.ops import cases, moe_combine, moe_group, moe_matmul, moe_matmul_glu, moe_route
-from harness import Array, error, random_experts, random_rows, run
+from harness import OWN_FORMATS, Array, error, random_experts, random_rows, run
 from variants import Variant
 
 
@@ -62,7 +62,7 @@ def test_logits_far_apart_and_no_numbers(variant: Variant) -> None:
     assert sorted(got["experts"][1]) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*(f.name for f in GGUF_FORMATS.values()), *OWN_FORMATS])
 def test_moe_matmul(variant: Variant, format: str) -> None:
     for grouped in (False, True):
         for rows, num_experts, top_k, columns, outputs in cases.MOE_MATMUL:
@@ -79,7 +79,7 @@ def test_moe_matmul(variant: Variant, format: str) -> None:
                 assert worst <= tolerances.KERNELS["moe_matmul", "float32"], case
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*(f.name for f in GGUF_FORMATS.values()), *OWN_FORMATS])
 def test_moe_matmul_glu(variant: Variant, format: str) -> None:
     for grouped in (False, True):
         for rows, num_experts, top_k, columns, outputs in cases.MOE_MATMUL:

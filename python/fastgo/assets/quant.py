@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgo.assets.gguf_fields import regroup_nibbles, transpose_bits, unpack_six_bit_pairs
 from fastgo.errors import InvalidFileError, UnsupportedModelError
 
 Bytes = npt.NDArray[np.uint8]
@@ -44,9 +45,13 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 class Plane:
     """One field of a format: an array of `dtype` with one element for every `weights_per_element` weights of a row."""
 
-    role: str  # "low" | "high" | "scales" | "mins" | "super_scales" | "super_mins"
+    role: str  # "low" | "high" | "scales" | "mins" | "zeros" | "super_scales" | "super_mins"
     dtype: str  # a key of NUMPY_DTYPES
-    weights_per_element: int
+    weights_per_element: int  # 0: the whole row shares one
+
+    def row_elements(self, columns: int) -> int:
+        """Elements for a row of `columns` weights."""
+        return columns // self.weights_per_element if self.weights_per_element else 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class QuantFormat:
     "packed_scales" holds the 6-bit scales and mins of the 4- and 5-bit k formats. `zero_point` is subtracted from the
     integer. `gguf_nibble_run` is how many consecutive weights a GGUF block keeps in low nibbles before the next as many
     go to the high ones; where it differs from 16, the high bits are also kept one bit per 32 weights in each byte.
+    `group_size` is set for our own formats: how many weights of a row share a scale and a zero point, 0 for all.
     """
 
     name: str
@@ -66,6 +72,12 @@ class QuantFormat:
     gguf_fields: tuple[tuple[str, int], ...]
     zero_point: int = 0
     gguf_nibble_run: int = 16
+    group_size: int | None = None
+
+    @property
+    def kernel(self) -> str:
+        """What its kernels are called: one name for all groups of an own format."""
+        return self.name if self.group_size is None else self.name.partition("_")[0]
 
     @property
     def gguf_block_nbytes(self) -> int:
@@ -145,7 +157,34 @@ _TABLE = (
     ),
 )
 
-FORMATS: Mapping[str, QuantFormat] = MappingProxyType({f.name: f for f in _TABLE})
+
+def _own_format(bits: int, group_size: int, has_zeros: bool) -> QuantFormat:
+    """Our own integers: scale * (q - zero), with one scale for a group or a row (group size 0).
+
+    Without a plane of zero points `zero` is 0 for eight bits, whose integers are signed, and 8 for four bits.
+    """
+    suffix = f"g{group_size}" if group_size else "channel"
+    low = Plane("low", "int8", 1) if bits == 8 else _NIBBLES
+    zeros = Plane("zeros", "int8" if bits == 8 else "uint8", group_size)
+    return QuantFormat(
+        f"int{bits}_{suffix}{'_zero' if has_zeros else ''}",
+        None,
+        group_size or SUB_BLOCK,
+        (low, Plane("scales", "float16", group_size), *((zeros,) if has_zeros else ())),
+        (),
+        zero_point=8 if bits == 4 and not has_zeros else 0,
+        group_size=group_size,
+    )
+
+
+_OWN_TABLE = tuple(
+    _own_format(bits, group_size, has_zeros)
+    for bits in (8, 4)
+    for group_size in (0, 32, 64, 128)
+    for has_zeros in (False, True)
+)
+
+FORMATS: Mapping[str, QuantFormat] = MappingProxyType({f.name: f for f in (*_TABLE, *_OWN_TABLE)})
 GGUF_FORMATS: Mapping[int, QuantFormat] = MappingProxyType(
     {f.gguf_type_id: f for f in _TABLE if f.gguf_type_id is not None}
 )
@@ -184,7 +223,7 @@ def layout(format: QuantFormat | str, rows: int, columns: int) -> list[PlaneRang
     ranges = []
     offset = 0
     for plane in fmt.planes:
-        shape = (rows, columns // plane.weights_per_element)
+        shape = (rows, plane.row_elements(columns))
         nbytes = rows * shape[1] * NUMPY_DTYPES[plane.dtype].itemsize
         ranges.append(PlaneRange(plane.role, plane.dtype, shape, offset, nbytes))
         offset += align_up(nbytes)
@@ -294,45 +333,14 @@ def _split_blocks(fmt: QuantFormat, blocks: Bytes) -> dict[str, Bytes]:
         field = blocks[:, :, start : start + nbytes]
         start += nbytes
         if name == "packed_scales":
-            planes["scales"], planes["mins"] = _unpack_six_bit_pairs(field)
+            planes["scales"], planes["mins"] = unpack_six_bit_pairs(field)
         elif name == "low" and fmt.gguf_nibble_run > 16:
-            planes[name] = _regroup_nibbles(field, fmt.gguf_nibble_run)
+            planes[name] = regroup_nibbles(field, fmt.gguf_nibble_run)
         elif name == "high" and fmt.gguf_nibble_run > 16:
-            planes[name] = _transpose_bits(field)
+            planes[name] = transpose_bits(field)
         else:
             planes[name] = field
     return planes
-
-
-def _unpack_six_bit_pairs(packed: Bytes) -> tuple[Bytes, Bytes]:
-    """Eight 6-bit scales and eight mins from 12 bytes (rows, blocks, 12).
-
-    Bytes 0-3 hold scales 0-3 in their low six bits, bytes 4-7 the mins; bytes 8-11 the low nibbles of scales 4-7 (low)
-    and mins 4-7 (high), whose upper two bits are the top bits of bytes 0-7.
-    """
-    first, second, nibbles = packed[..., 0:4], packed[..., 4:8], packed[..., 8:12]
-    scales = np.concatenate((first & 0x3F, (nibbles & 0x0F) | (first >> 2 & 0x30)), axis=-1)
-    mins = np.concatenate((second & 0x3F, (nibbles >> 4) | (second >> 2 & 0x30)), axis=-1)
-    return scales, mins
-
-
-def _regroup_nibbles(field: Bytes, run: int) -> Bytes:
-    """Nibbles kept in runs of `run` weights (rows, blocks, bytes) to our 16 bytes for each 32 weights."""
-    rows, blocks, nbytes = field.shape
-    halves = field.reshape(rows, blocks, nbytes // run, run // 32, 2, 16)
-    first, second = halves[..., 0, :], halves[..., 1, :]
-    out = np.empty((rows, blocks, nbytes // run, 2, run // 32, 16), np.uint8)
-    out[:, :, :, 0] = (first & 0x0F) | (second << 4)
-    out[:, :, :, 1] = (first >> 4) | (second & 0xF0)
-    return out.reshape(rows, blocks, nbytes)
-
-
-def _transpose_bits(field: Bytes) -> Bytes:
-    """32 bytes whose bit k belongs to weight k*32 + byte, to words k of 32 bits (rows, blocks, bytes)."""
-    rows, blocks, nbytes = field.shape
-    bits = np.unpackbits(field.reshape(rows, blocks, nbytes // 32, 32, 1), axis=-1, bitorder="little")
-    words: Bytes = np.packbits(bits, axis=-2, bitorder="little")
-    return np.ascontiguousarray(words.swapaxes(-1, -2)).reshape(rows, blocks, nbytes)
 
 
 def _integers(fmt: QuantFormat, planes: Mapping[str, Array], rows: int, columns: int) -> Float32s:
@@ -358,6 +366,8 @@ def _dequantize_rows(fmt: QuantFormat, planes: Mapping[str, Array], weights: Flo
         if "super_scales" in planes:
             scales = _times_super(planes["super_scales"], scales)
         values = _integers(fmt, planes, rows, columns).reshape(rows, scales.shape[1], -1)
+        if "zeros" in planes:
+            values -= planes["zeros"].astype(np.float32)[:, :, None]
         values *= scales[:, :, None]
         if "super_mins" in planes:
             values -= _times_super(planes["super_mins"], planes["mins"].astype(np.float32))[:, :, None]

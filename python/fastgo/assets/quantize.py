@@ -34,7 +34,9 @@ def quantize(format: QuantFormat, weights: Float32s) -> Mapping[str, Array]:
     rows = len(weights)
     if not format.is_quantised:
         return {"low": _to_float(format.name, weights)}
-    if format.name == "q8_0":
+    if format.group_size is not None:
+        planes = _groups(format, weights.reshape(-1, format.group_size or weights.shape[1]))
+    elif format.name == "q8_0":
         planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
     elif format.name == "q6_k":
         planes = _six_bits(weights.reshape(-1, 16))
@@ -86,6 +88,36 @@ def _bytes_and_scales(blocks: Float32s) -> dict[str, Array]:
     scales = _float16(np.abs(blocks).max(axis=1) / np.float32(127))
     integers = _round(blocks * _inverse(scales.astype(np.float32))[:, None], -127, 127)
     return {"low": integers.astype(np.int8), "scales": scales}
+
+
+def _groups(format: QuantFormat, groups: Float32s) -> dict[str, Array]:
+    """Our own formats. Every weight is off by half a step at most.
+
+    A step is the largest weight over 127 or 7, or with a zero point the range (which takes in 0) over 255 or 15;
+    rounded up to float16, so that no integer is cut off.
+    """
+    has_zeros = any(plane.role == "zeros" for plane in format.planes)
+    is_eight_bits = format.kernel == "int8"
+    lowest, highest = (-128, 127) if is_eight_bits else (0, 15)
+    low = np.minimum(groups.min(axis=1), np.float32(0))
+    if has_zeros:
+        steps = (np.maximum(groups.max(axis=1), np.float32(0)) - low) / np.float32(highest - lowest)
+    else:
+        steps = np.abs(groups).max(axis=1) / np.float32(127 if is_eight_bits else 7)
+    scales = _float16_above(steps)
+    inverse = _inverse(scales.astype(np.float32))
+    zeros = _round(lowest - low * inverse, lowest, highest) if has_zeros else np.full_like(low, format.zero_point)
+    integers = np.clip(np.rint(groups * inverse[:, None]) + zeros[:, None], lowest, highest)
+    if is_eight_bits:
+        return {"low": integers.astype(np.int8), "scales": scales, "zeros": zeros.astype(np.int8)}
+    planes = _packed(integers.astype(np.uint8).reshape(-1, SUB_BLOCK), 4)
+    return planes | {"scales": scales, "zeros": zeros.astype(np.uint8)}
+
+
+def _float16_above(values: Float32s) -> npt.NDArray[np.float16]:
+    """The nearest float16 that is not below."""
+    nearest = _float16(values)
+    return np.where(nearest.astype(np.float32) < values, np.nextafter(nearest, np.float16(np.inf)), nearest)
 
 
 def _symmetric_scales(blocks: Float32s, limit: int) -> Float32s:

@@ -33,6 +33,7 @@ _PRESETS: Mapping[str, _Preset] = MappingProxyType(
     {
         "q8": _Preset("q8_0", "q8_0", "q8_0"),
         "q4": _Preset("q4_0", "q4_0", "q6_k"),
+        "int8-channel": _Preset("int8_channel", "int8_channel", "int8_channel"),
         "q4-mixed": _Preset("q4_k", "q6_k", "q6_k"),
     }
 )

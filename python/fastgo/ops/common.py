@@ -27,8 +27,12 @@ def ceil_div(a: int, b: int) -> int:
 
 @cache
 def _plane_offsets(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
-    offsets = {plane.role: plane.offset for plane in quant.layout(dtype, rows, columns)}
-    return tuple(offsets.get(role, 0) // quant.PLANE_ALIGNMENT for role in _PLANE_ROLES)
+    group_size = quant.get_format(dtype).group_size
+    offsets = {plane.role: plane.offset // quant.PLANE_ALIGNMENT for plane in quant.layout(dtype, rows, columns)}
+    if group_size is not None:
+        # Zero points stand where other formats have minima; the next entry is the group's size in blocks.
+        offsets |= {"mins": offsets.get("zeros", 0), "super_scales": (group_size or columns) // WEIGHTS_PER_BLOCK}
+    return tuple(offsets.get(role, 0) for role in _PLANE_ROLES)
 
 
 def plane_offsets(weight: Tensor) -> tuple[int, ...]:
@@ -41,6 +45,11 @@ def plane_offsets(weight: Tensor) -> tuple[int, ...]:
 
 def _erf(x: Array) -> Array:
     return np.array([math.erf(value) for value in x.ravel()], x.dtype).reshape(x.shape)
+
+
+def weight_kernel(kernel: str, weight: Tensor) -> str:
+    """The name of the kernel for a weight's format."""
+    return f"{kernel}_{quant.get_format(weight.dtype).kernel}"
 
 
 def activate(name: str, x: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets
+from fastgo.ops.common import WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
 
 _THREADS = 32
 
@@ -27,7 +27,9 @@ def _lower(node: Node) -> list[KernelCall]:
         "scale": node.scale,
     }
     grid = (ceil_div(blocks, _THREADS), node.inputs["tokens"].shape[0], 1)
-    return [KernelCall(f"embed_{table.dtype}", {**node.inputs, **node.outputs}, arguments, grid, (_THREADS, 1, 1))]
+    return [
+        KernelCall(weight_kernel("embed", table), {**node.inputs, **node.outputs}, arguments, grid, (_THREADS, 1, 1))
+    ]
 
 
 def reference(table: Array, tokens: Array, *, scale: float = 1.0) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets
+from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets, weight_kernel
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def tiled_call(
 def _lower(node: Node) -> list[KernelCall]:
     weight = node.inputs["weight"]
     arguments: dict[str, object] = {"planes": plane_offsets(weight)}
-    return [tiled_call(f"matmul_{weight.dtype}", node, weight.shape[0], _VECTOR, _BATCH, arguments)]
+    return [tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)]
 
 
 def reference(x: Array, weight: Array) -> Array:

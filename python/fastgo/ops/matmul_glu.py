@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op
-from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets
+from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile, tiled_call
 
 _VECTOR = Tile(rows=1, outputs=2, simdgroups=2)
@@ -19,7 +19,7 @@ def _lower(node: Node) -> list[KernelCall]:
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
-    return [tiled_call(f"matmul_glu_{gate.dtype}", node, gate.shape[0], _VECTOR, _BATCH, arguments)]
+    return [tiled_call(weight_kernel("matmul_glu", gate), node, gate.shape[0], _VECTOR, _BATCH, arguments)]
 
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:

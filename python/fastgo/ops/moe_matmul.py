@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets
+from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile
 from fastgo.ops.moe_route import Routing
 
@@ -46,7 +46,7 @@ def moe_call(
     unused = ("experts",) if is_grouped else ("order", "tiles")
     count = node.inputs["tiles"].shape[0] if is_grouped else pairs
     return KernelCall(
-        f"{kernel}_grouped_{weight.dtype}" if is_grouped else f"{kernel}_{weight.dtype}",
+        weight_kernel(f"{kernel}_grouped" if is_grouped else kernel, weight),
         {name: t for name, t in {**node.inputs, **node.outputs}.items() if name not in unused},
         {
             "pairs": pairs,

@@ -16,13 +16,18 @@ struct Planes {
         scales(at(base, offsets[2])),
         mins(at(base, offsets[3])),
         super_scales(at(base, offsets[4])),
-        super_mins(at(base, offsets[5])) {}
+        super_mins(at(base, offsets[5])),
+        has_zero_points(offsets[3] != 0),
+        group_blocks(offsets[4]) {}
 
   static const unsigned char* at(const void* base, std::uint32_t offset) {
     return static_cast<const unsigned char*>(base) + static_cast<std::uint64_t>(offset) * 64;
   }
 
   const unsigned char *low, *high, *scales, *mins, *super_scales, *super_mins;
+  // Of our own formats only: zero points stand in `mins`; blocks that share a scale.
+  bool has_zero_points;
+  std::uint32_t group_blocks;
 };
 
 inline float half_at(const unsigned char* plane, std::uint64_t index) {
@@ -146,6 +151,37 @@ struct BlockLoader<Q6_K> {
   }
 };
 
+// Our own integers: the scale and the zero point of a group of blocks.
+struct Int8 {};
+struct Int4 {};
+
+inline std::uint64_t group_index(const Planes& p, std::uint64_t row, std::uint32_t columns, std::uint32_t block) {
+  return row * (columns / block_weights / p.group_blocks) + block / p.group_blocks;
+}
+
+template <>
+struct BlockLoader<Int8> {
+  static void load(const Planes& p, std::uint64_t row, std::uint32_t columns, std::uint32_t block, float* out) {
+    const std::uint64_t group = group_index(p, row, columns, block);
+    const std::int32_t zero = p.has_zero_points ? reinterpret_cast<const std::int8_t*>(p.mins)[group] : 0;
+    const float scale = half_at(p.scales, group);
+    const auto* q = reinterpret_cast<const std::int8_t*>(p.low) + (row * (columns / block_weights) + block) * 32;
+    for (int j = 0; j < 32; j++) out[j] = static_cast<float>(q[j] - zero) * scale;
+  }
+};
+
+template <>
+struct BlockLoader<Int4> {
+  static void load(const Planes& p, std::uint64_t row, std::uint32_t columns, std::uint32_t block, float* out) {
+    const std::uint64_t group = group_index(p, row, columns, block);
+    const std::int32_t zero = p.has_zero_points ? p.mins[group] : 8;
+    const float scale = half_at(p.scales, group);
+    std::int32_t q[32];
+    unpack_nibbles(p.low + (row * (columns / block_weights) + block) * 16, q);
+    for (int j = 0; j < 32; j++) out[j] = static_cast<float>(q[j] - zero) * scale;
+  }
+};
+
 struct F32 {
   using Element = float;
   static float to_float(float x) { return x; }
@@ -200,6 +236,8 @@ inline void load_row(const Planes& p, std::uint64_t row, std::uint32_t columns, 
   MACRO(f32, F32)                     \
   MACRO(f16, F16)                     \
   MACRO(bf16, BF16)                   \
+  MACRO(int8, Int8)                   \
+  MACRO(int4, Int4)                   \
   FASTGO_FOR_EACH_QUANTISED_FORMAT(MACRO)
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA
