@@ -94,6 +94,12 @@ def test_temperature_and_seed(tiny: fastgo.LLM) -> None:
     assert draw(7) == list(Session(tiny._engine).generate([1, 2, 3], Sampling(2.0, 7), 12))  # type: ignore[arg-type]
 
 
+def test_filters_reach_the_device(tiny: fastgo.LLM) -> None:
+    greedy = list(tiny.generate_ids([1, 2, 3], 12))
+    for filters in ({"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}):
+        assert list(tiny.generate_ids([1, 2, 3], 12, temperature=2.0, seed=5, **filters)) == greedy  # type: ignore[arg-type]
+
+
 def test_telemetry(tiny: fastgo.LLM) -> None:
     list(tiny.generate_ids([1, 2, 3, 4], 9))
     figures = tiny.telemetry()
@@ -129,6 +135,8 @@ def test_leaving_during_a_generation_gives_memory_back() -> None:
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"max_tokens": 3, "temperature": -1.0}, "temperature is -1"),
         ({"max_tokens": 3, "seed": -1}, "seed is -1"),
+        ({"max_tokens": 3, "top_k": -1}, "top_k is -1"),
+        ({"max_tokens": 3, "top_p": 2.0}, "top_p is 2"),
     ],
 )
 def test_senseless_options(tiny: fastgo.LLM, options: dict[str, float], message: str) -> None:

@@ -85,13 +85,16 @@ class LLM:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         system: str | None = None,
         raw: bool = False,
     ) -> Iterator[str]:
         """Yields the continuation as pieces of text.
 
         A model with a chat template answers the prompt, others (or any with `raw`) continue it. Ends at the model's end
-        token, after `max_tokens`, or when the context is full.
+        token, after `max_tokens`, or when the context is full. Sampling: engine/sampling.py.
         """
         if raw or not self.is_chat:
             if system is not None:
@@ -99,10 +102,19 @@ class LLM:
                     "a system prompt needs a model with a chat template",
                     hint="leave out --system, or use another model",
                 )
-            return self._stream(self.tokenizer.encode_prompt(prompt), max_tokens, Sampling(temperature, seed))
+            sampling = Sampling(temperature, seed, top_k, top_p, min_p)
+            return self._stream(self.tokenizer.encode_prompt(prompt), max_tokens, sampling)
         messages = [{"role": "system", "content": system}] if system is not None else []
         messages.append({"role": "user", "content": prompt})
-        return self.chat(messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return self.chat(
+            messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+        )
 
     def chat(
         self,
@@ -111,6 +123,9 @@ class LLM:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
     ) -> Iterator[str]:
         """Yields the answer to a conversation of {"role", "content"} messages. Raises UsageError without a template."""
         template = self.model.manifest.chat_template
@@ -123,7 +138,8 @@ class LLM:
             bos_token=tokenizer.token_text(tokenizer.bos_id),
             eos_token=tokenizer.token_text(tokenizer.eos_id),
         )
-        return self._stream(tokenizer.encode_prompt(text, special=True), max_tokens, Sampling(temperature, seed))
+        sampling = Sampling(temperature, seed, top_k, top_p, min_p)
+        return self._stream(tokenizer.encode_prompt(text, special=True), max_tokens, sampling)
 
     def generate_ids(
         self,
@@ -132,10 +148,13 @@ class LLM:
         *,
         temperature: float = 0.0,
         seed: int = 0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         stop_ids: Sequence[int] = (),
     ) -> Iterator[int]:
         """Yields up to `max_tokens` token ids that follow `token_ids`; greedy unless a temperature is given."""
-        return self._generate(list(token_ids), max_tokens, Sampling(temperature, seed), stop_ids)
+        return self._generate(list(token_ids), max_tokens, Sampling(temperature, seed, top_k, top_p, min_p), stop_ids)
 
     def logits(self, token_ids: Sequence[int], all_positions: bool = False) -> npt.NDArray[np.float32]:
         """Logits of the token after `token_ids`, float32 (vocab_size,); after each one of them with `all_positions`."""

@@ -1,4 +1,4 @@
-// Arguments of the sample kernels, for the shader and for native kernels of the same name.
+// Arguments of the sampling kernels, for shaders and for native kernels of the same name.
 #pragma once
 
 #ifndef __METAL_VERSION__
@@ -8,16 +8,23 @@ using uint = std::uint32_t;
 
 struct SampleArgs {
   uint vocab_size;
-  uint candidates;
+  uint num_sequences;
+  uint max_positions;  // of a sequence's history
 };
 
-// Written by the host before a run.
-struct SampleParameters {
+// How one sequence's tokens are chosen. Written by the host before a run.
+struct SamplingParameters {
   uint seed_low;
   uint seed_high;
-  float temperature;
+  float temperature;  // 0: arg-max
+  uint top_k;         // 0: all
+  float top_p;        // 1: all
+  float min_p;        // 0: all
 };
 
-enum SampleSizes : uint { SAMPLE_SPAN = 4096 };  // logits a threadgroup of sample_partial
+enum SampleSizes : uint {
+  SAMPLE_SPAN = 4096,  // logits a threadgroup of sample_partial
+  SAMPLE_BLOCKS = 32,  // blocks of 128 logits in a span, each spread over it: see sample_partial
+};
 
-#define LOWEST_SCORE -3.0e38f
+#define LOWEST_SCORE -3.0e38f  // a logit that is not above it is never chosen

@@ -37,8 +37,10 @@ def test_an_answer_goes_to_stdout_and_its_telemetry_to_stderr(model: FakeModel) 
 
 def test_options_reach_the_model(model: FakeModel) -> None:
     options = ["-n", "9", "--temperature", "0.5", "--seed", "3", "--system", "Be brief.", "--raw", "--context", "64"]
+    options += ["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05"]
     assert invoke("run", "-m", "fake", "hi", *options, "--device", "cpu").exit_code == 0
     generation: dict[str, Any] = {"max_tokens": 9, "temperature": 0.5, "seed": 3, "system": "Be brief.", "raw": True}
+    generation |= {"top_k": 40, "top_p": 0.9, "min_p": 0.05}
     assert model.calls == [
         ("load", "fake", {"device": "cpu", "context": 64}),
         ("generate", "hi", generation),
@@ -48,6 +50,7 @@ def test_options_reach_the_model(model: FakeModel) -> None:
 def test_defaults(model: FakeModel) -> None:
     invoke("run", "-m", "fake", "hi")
     expected = {"max_tokens": None, "temperature": 0.0, "seed": 0, "system": None, "raw": False}
+    expected |= {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
     assert model.calls[1] == ("generate", "hi", expected)
 
 
@@ -67,6 +70,9 @@ def test_the_prompt_may_come_from_a_file_or_standard_input(model: FakeModel, tmp
         ["run", "-m", "fake", "hi", "--temperature", "-1"],
         ["run", "-m", "fake", "hi", "--temperature", "nan"],
         ["run", "-m", "fake", "hi", "--seed", "x"],
+        ["run", "-m", "fake", "hi", "--top-k", "-1"],
+        ["run", "-m", "fake", "hi", "--top-p", "1.1"],
+        ["run", "-m", "fake", "hi", "--min-p", "nan"],
         ["run", "-m", "fake", "hi", "--nosuch"],
         ["run", "-m", "fake", "hi", "--file", "also.txt"],
         ["run", "-m", "fake", "--file", "no/such/file"],

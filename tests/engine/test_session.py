@@ -217,6 +217,11 @@ def test_senseless_chunk(engine: Engine, chunk: int) -> None:
         {"temperature": float("nan")},
         {"temperature": float("inf")},
         {"seed": -1},
+        {"top_k": -1},
+        {"top_p": -0.1},
+        {"top_p": 1.5},
+        {"top_p": float("nan")},
+        {"min_p": 2.0},
         {"seed": 1 << 64},
     ],
 )

@@ -13,6 +13,7 @@ from fastgo import _fastmetal
 from fastgo.assets.repository import open_model
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
+from fastgo.engine.sampling import Sampling
 from fastgo.engine.session import Session
 from fastgo.engine.steps import Output, read_floats
 from fastgo.graph.dag import KernelCall, Node, Op
@@ -67,14 +68,14 @@ def test_programs_of_one_submission_run_in_order(engine: Engine) -> None:
     for at_once in (True, False):
         session = Session(engine)
         program = session._builder.build(1, Output.NEXT_TOKEN).program
-        session._state.set_sampling(bytes(12))
+        session._state.set_sampling(Sampling())
         session._state.tokens[0], session._state.positions[0] = 5, 0
         if at_once:
             engine.device.submit([program] * 8).wait()
         else:
             for _ in range(8):
                 engine.device.submit([program]).wait()
-        results.append(session._state.history[:8].tolist())
+        results.append(session._state.history[0, :8].tolist())
     assert results[0] == results[1]
     assert session._state.positions[0] == 8
 

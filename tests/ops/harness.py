@@ -108,7 +108,7 @@ def _rope_cache(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, T
 
 
 def _sample(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
-    sample(t["logits"], t["parameters"], t["positions"], t["token"], t["next_position"], t["history"])
+    sample(**t)
     return {name: t[name] for name in ("token", "next_position", "history")}
 
 

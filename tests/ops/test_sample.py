@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fastgo.engine.sampling import Sampling
 from fastgo.ops import cases
-from fastgo.ops.sample import philox, reference
+from fastgo.ops.sample import keep, philox, reference
 from harness import Array, prepared, random_rows, run
 from variants import Variant
 
@@ -16,37 +19,53 @@ KEY = (0xA4093822, 0x299F31D0)
 RESULT = (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)
 
 
-def sample_inputs(logits: Array, temperature: float, seed: int, position: int) -> dict[str, Array]:
+POSITIONS = 40  # of a history
+
+
+def packed(samplings: Sequence[Sampling]) -> Array:
+    return np.stack([np.frombuffer(sampling.pack(), np.uint32) for sampling in samplings])
+
+
+def sample_inputs(logits: Array, samplings: Sequence[Sampling], positions: Sequence[int]) -> dict[str, Array]:
+    """Row r belongs to the r-th sequence from the end, so that the two can't be mixed up."""
+    rows = len(samplings)
     return {
-        "logits": logits.reshape(1, -1).astype(np.float32),
-        "parameters": np.frombuffer(Sampling(temperature, seed).pack(), np.uint32),
-        "positions": np.array([position], np.int32),
-        "token": np.array([-7], np.int32),
-        "next_position": np.array([-7], np.int32),
-        "history": np.full(40, -7, np.int32),
+        "logits": logits.reshape(rows, -1).astype(np.float32),
+        "parameters": packed(samplings[::-1]),
+        "positions": np.array(positions, np.int32),
+        "sequences": np.arange(rows, dtype=np.int32)[::-1],
+        "token": np.full(rows, -7, np.int32),
+        "next_position": np.full(rows, -7, np.int32),
+        "history": np.full((rows, POSITIONS), -7, np.int32),
     }
 
 
-def sample_once(logits: Array, temperature: float, seed: int, position: int) -> int:
-    """The token; checks what else must be written."""
-    got = run("sample", sample_inputs(logits, temperature, seed, position), {})
-    token = int(got["token"][0])
-    history = np.full(40, -7, np.int32)
-    history[position] = token
+def sample_rows(logits: Array, samplings: Sequence[Sampling], positions: Sequence[int]) -> list[int]:
+    """The token of each row; checks what else must be written."""
+    got = run("sample", sample_inputs(logits, samplings, positions), {})
+    tokens = got["token"].tolist()
+    history = np.full((len(tokens), POSITIONS), -7, np.int32)
+    history[np.arange(len(tokens))[::-1], positions] = tokens
     np.testing.assert_array_equal(got["history"], history)
-    assert got["next_position"][0] == position + 1
-    return token
-
-
-def sample_often(logits: Array, temperature: float, count: int) -> Array:
-    """Tokens of `count` seeds and positions."""
-    bench = prepared("sample", sample_inputs(logits, temperature, 0, 0), {})
-    tokens = np.empty(count, np.int64)
-    for i in range(count):
-        bench.write("parameters", np.frombuffer(Sampling(temperature, i * 0x1_0000_0003).pack(), np.uint32))
-        bench.write("positions", np.array([i % 40], np.int32))
-        tokens[i] = bench.run()["token"][0]
+    np.testing.assert_array_equal(got["next_position"], np.array(positions) + 1)
     return tokens
+
+
+def sample_once(logits: Array, temperature: float, seed: int, position: int) -> int:
+    return sample_rows(logits, [Sampling(temperature, seed)], [position])[0]
+
+
+def sample_often(logits: Array, sampling: Sampling, count: int) -> Array:
+    """Tokens of `count` seeds and positions, a batch of 50 rows at a time."""
+    rows = 50
+    bench = prepared("sample", sample_inputs(np.tile(logits, (rows, 1)), [sampling] * rows, [0] * rows), {})
+    tokens = []
+    for first in range(0, count, rows):
+        seeds = range(first, first + rows)
+        bench.write("parameters", packed([replace(sampling, seed=seed * 0x1_0000_0003) for seed in seeds][::-1]))
+        bench.write("positions", np.array([seed % POSITIONS for seed in seeds], np.int32))
+        tokens.append(bench.run()["token"])
+    return np.concatenate(tokens)
 
 
 def test_philox_known_answers() -> None:
@@ -90,22 +109,116 @@ def test_drawn_tokens_are_the_reference(variant: Variant, vocab_size: int) -> No
         assert variant.call(sample_once, logits, temperature, seed, position) == want
 
 
-def test_draws_follow_the_softmax(variant: Variant) -> None:
+FILTERS = {
+    "none": {},
+    "top-k": {"top_k": 7},
+    "top-p": {"top_p": 0.6},
+    "min-p": {"min_p": 0.2},
+    "all": {"top_k": 10, "top_p": 0.9, "min_p": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_draws_follow_the_exact_distribution(variant: Variant, name: str) -> None:
     """Pearson's chi-square over 12 likely tokens spread over three spans, and all others together."""
     count, temperature = 3000, 0.7
     logits = np.full(9000, -8.0)
     likely = np.array([0, 1, 77, 4000, 4095, 4096, 4097, 5000, 8191, 8192, 8500, 8999])
     logits[likely] = np.linspace(-1.0, 1.0, likely.size)
-    exact = np.exp(logits / temperature)
-    exact /= exact.sum()
+    kept = keep(logits, temperature=temperature, **FILTERS[name])  # type: ignore[arg-type]
+    exact = np.zeros(logits.size)
+    exact[kept.ids] = kept.probabilities
+    tokens = variant.call(sample_often, logits, Sampling(temperature, **FILTERS[name]), count)  # type: ignore[arg-type]
+    assert np.all(exact[tokens] > 0.0)
     probabilities = np.append(exact[likely], 1.0 - exact[likely].sum())
-    tokens = variant.call(sample_often, logits, temperature, count)
     observed = np.array([*(np.sum(tokens == token) for token in likely), np.sum(~np.isin(tokens, likely))])
     expected = count * probabilities
-    assert expected.min() > 5
-    statistic = np.sum((observed - expected) ** 2 / expected)
-    print(f"chi-square {variant.name}: {statistic:.1f} with {likely.size} degrees of freedom")
+    possible = expected > 5.0
+    assert np.count_nonzero(possible) > 3
+    statistic = np.sum((observed - expected)[possible] ** 2 / expected[possible])
+    print(
+        f"chi-square {variant.name}, {name}: {statistic:.1f} with {np.count_nonzero(possible) - 1} degrees of freedom"
+    )
     assert statistic < CHI_SQUARE_LIMIT
+
+
+def check_filtered(variant: Variant, logits: Array, filters: dict[str, float], temperature: float, draws: int) -> None:
+    """The device's tokens are the reference's. Skips what float32 can't decide."""
+    wanted = {"temperature": temperature, **filters}
+    logits = logits.astype(np.float32)
+    if keep(logits.astype(np.float64), **wanted).margin < 1e-5:  # type: ignore[arg-type]
+        return
+    samplings = [Sampling(seed=seed, **wanted) for seed in range(draws)]  # type: ignore[arg-type]
+    positions = [seed % POSITIONS for seed in range(draws)]
+    want = [
+        reference(logits.astype(np.float64), seed=seed, position=positions[seed], **wanted)  # type: ignore[arg-type]
+        for seed in range(draws)
+    ]
+    assert variant.call(sample_rows, np.tile(logits, (draws, 1)), samplings, positions) == want
+
+
+MANY_FILTERS: tuple[dict[str, float], ...] = (
+    {"top_k": 1},
+    {"top_k": 40},
+    {"top_k": 1000},
+    {"top_k": 3000},
+    {"top_k": 10**6},
+    {"top_p": 0.0},
+    {"top_p": 0.5},
+    {"top_p": 0.95},
+    {"top_p": 0.999},
+    {"min_p": 1.0},
+    {"min_p": 0.05},
+    {"min_p": 1e-6},
+    {"top_k": 64, "top_p": 0.95},
+    {"top_k": 20, "top_p": 0.8, "min_p": 0.01},
+    {"top_p": 0.9, "min_p": 0.02},
+)
+
+
+@pytest.mark.parametrize("filters", MANY_FILTERS, ids=str)
+@pytest.mark.parametrize("vocab_size", [1, 31, 4097, 49152])
+def test_filtered_tokens_are_the_reference(variant: Variant, vocab_size: int, filters: dict[str, float]) -> None:
+    check_filtered(variant, np.random.default_rng(vocab_size).normal(0.0, 3.0, vocab_size), filters, 1.3, 4)
+
+
+@pytest.mark.parametrize("filters", [{"top_k": 64, "top_p": 0.95}, {"top_p": 0.9}, {"min_p": 0.1}], ids=str)
+def test_filtered_tokens_of_a_large_vocabulary(variant: Variant, filters: dict[str, float]) -> None:
+    """Also hot, where top-p keeps most of the vocabulary: far more than any list holds."""
+    logits = np.random.default_rng(3).normal(0.0, 3.0, 262144)
+    for temperature in (1.0, 20.0):
+        check_filtered(variant, logits, filters, temperature, 2)
+
+
+@pytest.mark.parametrize(
+    "filters", [{"top_k": 5}, {"top_k": 2500}, {"top_p": 0.4}, {"top_k": 9, "top_p": 0.5}], ids=str
+)
+def test_lower_ids_of_equal_logits_are_kept(variant: Variant, filters: dict[str, float]) -> None:
+    """Few values, so that every cut goes through equals; -0 equals 0."""
+    rng = np.random.default_rng(9)
+    for values in ([0.0], [1.0, 0.0, -0.0, -2.0], [3.0, 2.0]):
+        check_filtered(variant, rng.choice(values, 5000), filters, 0.9, 16)
+
+
+def test_logits_that_are_no_numbers_are_left_out(variant: Variant) -> None:
+    logits = np.full(5000, np.nan, np.float32)
+    logits[[7, 4100, 4999]] = (1.0, 1.1, 0.9)
+    logits[8:4000] = -np.inf
+    for filters in ({"top_k": 40}, {"top_p": 0.99}, {"min_p": 0.001}, {"top_k": 2}):
+        samplings = [Sampling(1.0, seed, **filters) for seed in range(20)]  # type: ignore[arg-type]
+        tokens = variant.call(sample_rows, np.tile(logits, (20, 1)), samplings, [3] * 20)
+        assert set(tokens) == ({7, 4100} if filters == {"top_k": 2} else {7, 4100, 4999})
+
+
+def test_each_row_has_parameters_of_its_own(variant: Variant) -> None:
+    logits = np.random.default_rng(5).normal(0.0, 2.0, (64, 4500)).astype(np.float32)
+    choices: list[dict[str, float]] = [{"temperature": 0.0}, *({"temperature": 1.1, **f} for f in MANY_FILTERS)]
+    samplings = [Sampling(seed=row, **choices[row % len(choices)]) for row in range(64)]  # type: ignore[arg-type]
+    positions = [row % POSITIONS for row in range(64)]
+    tokens = variant.call(sample_rows, logits, samplings, positions)
+    for row in range(64):
+        alone = variant.call(sample_rows, logits[row], [samplings[row]], [positions[row]])
+        assert tokens[row] == alone[0]
 
 
 def test_seed_position_and_temperature_matter(variant: Variant) -> None:

@@ -25,6 +25,9 @@ class _Sampling(TypedDict):
     max_tokens: int | None
     temperature: float
     seed: int
+    top_k: int
+    top_p: float
+    min_p: float
 
 
 def run(
@@ -39,6 +42,13 @@ def run(
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most likely token.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Start of the random numbers.")] = 0,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0: from all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Draw from the fewest likely tokens of this probability together.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Draw from tokens at least so likely, relative to the likeliest.")
+    ] = 0.0,
     system: Annotated[str | None, typer.Option(help="Instructions in front of the conversation.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
@@ -56,7 +66,9 @@ def run(
         llm = fastgo.load(model, device=device, context=context, progress=progress)
     if max_tokens is None and (raw or not llm.is_chat):
         max_tokens = _CONTINUATION_TOKENS
-    sampling = _Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
+    sampling = _Sampling(
+        max_tokens=max_tokens, temperature=temperature, seed=seed, top_k=top_k, top_p=top_p, min_p=min_p
+    )
     with llm:
         if text is None:
             _converse(llm, system, raw, sampling)

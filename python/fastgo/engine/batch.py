@@ -74,21 +74,21 @@ class Batch:
         rows = [self._start(sequence, ids, samplings[sequence]) for sequence, ids in enumerate(prompts)]
         while rows:
             kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
-            submission = self._submit(kept, [samplings[row.sequence] for row in kept]) if kept else None
+            submission = self._submit(kept) if kept else None
             try:
                 yield [(row.sequence, row.token) for row in rows]
             finally:
                 if submission is not None:
                     submission.wait()
-            for index, row in enumerate(kept):
-                row.token = self._drawn(index, row.length)
+            for row in kept:
+                row.token = self._drawn(row.sequence, row.length)
                 row.length += 1
                 row.drawn += 1
             rows = kept
 
     def _start(self, sequence: int, ids: Sequence[int], sampling: Sampling) -> _Row:
         """Runs a prompt and draws what follows it."""
-        self._state.set_sampling(sampling)
+        self._state.set_sampling(sampling, sequence)
         for begin in range(0, len(ids), MAX_ROWS):
             part = ids[begin : begin + MAX_ROWS]
             is_last = begin + MAX_ROWS >= len(ids)
@@ -97,12 +97,11 @@ class Batch:
             self._state.positions[: len(part)] = range(begin, begin + len(part))
             self._state.sequences[: len(part)] = sequence
             self._engine.device.submit([step.program]).wait()
-        return _Row(sequence, len(ids), self._drawn(0, len(ids) - 1))
+        return _Row(sequence, len(ids), self._drawn(sequence, len(ids) - 1))
 
-    def _submit(self, rows: list[_Row], samplings: list[Sampling]) -> _fastmetal.Submission:
+    def _submit(self, rows: list[_Row]) -> _fastmetal.Submission:
         """Starts the pass over the last tokens of `rows`."""
-        for index, (row, sampling) in enumerate(zip(rows, samplings, strict=True)):
-            self._state.set_sampling(sampling, index)
+        for index, row in enumerate(rows):
             self._state.tokens[index] = row.token
             self._state.positions[index] = row.length
             self._state.sequences[index] = row.sequence
@@ -111,8 +110,8 @@ class Batch:
     def _goes_on(self, row: _Row, max_tokens: int, stop_ids: Collection[int]) -> bool:
         return row.drawn < max_tokens and row.length < self.context and row.token not in stop_ids
 
-    def _drawn(self, row: int, position: int) -> int:
-        token = int(self._state.history[row, position])
+    def _drawn(self, sequence: int, position: int) -> int:
+        token = int(self._state.history[sequence, position])
         if token < 0:
             raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
         return token

@@ -16,12 +16,12 @@ import numpy.typing as npt
 from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
-from fastgo.engine.sampling import PARAMETER_WORDS, Sampling
+from fastgo.engine.sampling import Sampling
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
 from fastgo.models.forward import Forward, LayerCache
-from fastgo.ops.sample import sample
+from fastgo.ops.sample import PARAMETER_WORDS, sample
 
 MAX_ROWS = 512  # tokens of a prefill chunk
 _KEPT_STEPS = 6  # recorded passes of other sizes than those in use
@@ -41,27 +41,27 @@ class State:
     """Small host-visible buffers that passes of a session read and write; int32 but for the sampling parameters.
 
     `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
-    to their first element, so that decode feeds itself (of every row, to the row's own). `history` (sampled_rows,
-    max_positions) holds the token sampled at each position; `parameters` (sampled_rows, PARAMETER_WORDS).
+    to their first element, so that decode feeds itself (of every row, to the row's own). `history` (num_sequences,
+    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS).
     """
 
-    def __init__(self, device: _fastmetal.Device, max_positions: int, sampled_rows: int = 1) -> None:
+    def __init__(self, device: _fastmetal.Device, max_positions: int, num_sequences: int = 1) -> None:
         self.buffers = {
             "tokens": device.buffer(MAX_ROWS * 4, "tokens"),
             "positions": device.buffer(MAX_ROWS * 4, "positions"),
             "sequences": device.buffer(MAX_ROWS * 4, "sequences"),
-            "history": device.buffer(sampled_rows * max_positions * 4, "history"),
-            "parameters": device.buffer(sampled_rows * PARAMETER_WORDS * 4, "sampling parameters"),
+            "history": device.buffer(num_sequences * max_positions * 4, "history"),
+            "parameters": device.buffer(num_sequences * PARAMETER_WORDS * 4, "sampling parameters"),
         }
         self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
         self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
         self.sequences = np.frombuffer(memoryview(self.buffers["sequences"]), np.int32)
-        self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32).reshape(sampled_rows, -1)
+        self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32).reshape(num_sequences, -1)
 
-    def set_sampling(self, sampling: Sampling, row: int = 0) -> None:
-        """Sets the parameters of `sample` for a row; only while nothing runs."""
+    def set_sampling(self, sampling: Sampling, sequence: int = 0) -> None:
+        """Sets how a sequence's tokens are drawn; only while nothing runs."""
         parameters = np.frombuffer(memoryview(self.buffers["parameters"]), np.uint32).reshape(-1, PARAMETER_WORDS)
-        parameters[row] = np.frombuffer(sampling.pack(), np.uint32)
+        parameters[sequence] = np.frombuffer(sampling.pack(), np.uint32)
 
 
 @dataclass(frozen=True)
@@ -148,20 +148,20 @@ class StepBuilder:
 
     def _sample(self, graph: Graph, logits: Tensor, positions: Tensor, tokens: Tensor, rows: int) -> None:
         """Draws from each row of logits, which belong to the last rows of the pass."""
-        sampled_rows, max_positions = self._state.history.shape
-        parameters = self._state_tensor(graph, "parameters", (sampled_rows, PARAMETER_WORDS), "u32")
-        history = self._state_tensor(graph, "history", (sampled_rows, max_positions), "i32")
+        num_sequences, max_positions = self._state.history.shape
+        parameters = self._state_tensor(graph, "parameters", (num_sequences, PARAMETER_WORDS), "u32")
+        history = self._state_tensor(graph, "history", (num_sequences, max_positions), "i32")
+        sequences = self._state_tensor(graph, "sequences", (MAX_ROWS,), "i32")
         count = logits.shape[0]
-        for row in range(count):
-            here = rows - count + row
-            sample(
-                logits.rows(row, row + 1),
-                parameters.rows(row, row + 1).reshape(PARAMETER_WORDS),
-                positions.rows(here, here + 1),
-                tokens.rows(row, row + 1),
-                positions.rows(row, row + 1),
-                history.rows(row, row + 1).reshape(max_positions),
-            )
+        sample(
+            logits,
+            parameters,
+            positions.rows(rows - count, rows),
+            sequences.rows(rows - count, rows),
+            tokens.rows(0, count),
+            positions.rows(0, count),
+            history,
+        )
 
     def _state_tensor(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)

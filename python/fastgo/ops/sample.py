@@ -1,39 +1,53 @@
-"""sample: the next token from the logits, on the device.
+"""sample: the next token of each row from its logits, on the device.
 
-Greedy at temperature 0; otherwise logits / temperature plus Gumbel noise and an arg-max, which draws exactly from the
-softmax. The noise is Philox at (seed, position, token id).
+Greedy at temperature 0; otherwise logits / temperature, then top-k, top-p and min-p, then Gumbel noise and an arg-max,
+which draws exactly from the softmax over what is left. The noise is Philox at (seed, position, token id).
+
+The order of the filters is that of transformers' warpers (temperature, top-k, top-p, min-p): top-p counts the mass of
+what top-k left. Of equal logits the lower ids are kept, as in llama.cpp, so that exactly k tokens are left.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
-_SPAN = 4096  # SPAN of the shader: logits a threadgroup
-_SIMDGROUPS = 4
+_SPAN = 4096  # SAMPLE_SPAN of the shader: logits a threadgroup
+_BLOCKS = 32  # SAMPLE_BLOCKS of the shader, of a span
+_SPAN_SIMDGROUPS = 4
+_ROW_SIMDGROUPS = 8
+PARAMETER_WORDS = 6  # of SamplingParameters in shaders/include/sample_args.h
 
 
 def sample(
     logits: Tensor,
     parameters: Tensor,
     positions: Tensor,
+    sequences: Tensor,
     token: Tensor,
     next_position: Tensor,
     history: Tensor,
 ) -> None:
-    """Draws from logits (1, vocab_size) at `positions` (1,), the position of the token they follow.
+    """Draws from logits (rows, vocab_size) at `positions` (rows,), those of the tokens that they follow.
 
-    Writes the id to `token` (1,) and to `history` at that position, and the next position to `next_position` (1,).
-    `parameters` (3,) uint32 holds the seed's two words and the bits of the float32 temperature.
+    Row r belongs to sequence sequences[r] and is drawn by the SamplingParameters parameters[sequence]; `parameters` is
+    (num_sequences, PARAMETER_WORDS) uint32. Writes the ids to `token` (rows,) and to `history` (num_sequences,
+    max_positions) at their positions, and the next positions to `next_position` (rows,). A row without a finite logit
+    gets -1.
     """
     graph = logits.graph
-    candidates = ceil_div(logits.shape[1], _SPAN)
-    inputs = {"logits": logits, "parameters": parameters, "position": positions}
+    rows, vocab_size = logits.shape
+    spans = ceil_div(vocab_size, _SPAN)
+    inputs = {"logits": logits, "parameters": parameters, "positions": positions, "sequences": sequences}
     outputs = {
-        "scores": graph.output("sample_scores", (candidates,)),
-        "ids": graph.output("sample_ids", (candidates,), "u32"),
+        "scores": graph.output("sample_scores", (rows, spans)),
+        "ids": graph.output("sample_ids", (rows, spans), "u32"),
+        "masses": graph.output("sample_masses", (rows, spans)),
+        "block_maxima": graph.output("sample_block_maxima", (rows, spans * _BLOCKS)),
         "token": graph.alias(token),
         "next_position": graph.alias(next_position),
         "history": graph.alias(history),
@@ -42,24 +56,24 @@ def sample(
 
 
 def _lower(node: Node) -> list[KernelCall]:
-    vocab_size = node.inputs["logits"].shape[1]
-    scores, ids = node.outputs["scores"], node.outputs["ids"]
-    arguments = {"vocab_size": vocab_size, "candidates": scores.size}
-    last = ("token", "next_position", "history")
+    rows, vocab_size = node.inputs["logits"].shape
+    num_sequences, max_positions = node.outputs["history"].shape
+    partial = {name: node.outputs[name] for name in ("scores", "ids", "masses", "block_maxima")}
+    arguments = {"vocab_size": vocab_size, "num_sequences": num_sequences, "max_positions": max_positions}
     return [
         KernelCall(
             "sample_partial",
-            {**node.inputs, "scores": scores, "ids": ids},
+            {**node.inputs, **partial},
             arguments,
-            (scores.size, 1, 1),
-            (_SIMDGROUPS * SIMD_WIDTH, 1, 1),
+            (ceil_div(vocab_size, _SPAN), rows, 1),
+            (_SPAN_SIMDGROUPS * SIMD_WIDTH, 1, 1),
         ),
         KernelCall(
             "sample",
-            {"scores": scores, "ids": ids, "position": node.inputs["position"]} | {n: node.outputs[n] for n in last},
+            {**node.inputs, **node.outputs},
             arguments,
-            (1, 1, 1),
-            (SIMD_WIDTH, 1, 1),
+            (rows, 1, 1),
+            (_ROW_SIMDGROUPS * SIMD_WIDTH, 1, 1),
         ),
     ]
 
@@ -85,16 +99,57 @@ def philox(key: tuple[int, int], counters: Array) -> Array:
     return c.astype(np.uint32)
 
 
-def reference(logits: Array, *, temperature: float, seed: int, position: int) -> int:
+@dataclass(frozen=True)
+class Kept:
+    """What the filters leave of a row: `ids` by falling logit, lower ids first, and their exact `probabilities`.
+
+    `margin` is how close a filter came to deciding otherwise, as a part of the mass (top-p) or in units of
+    logit / temperature (min-p): where it is below a device's rounding, the device may keep one token more or less.
+    """
+
+    ids: Array
+    probabilities: Array
+    margin: float
+
+
+def keep(logits: Array, *, temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Kept:
+    """The exact distribution that a row of logits (vocab_size,) is drawn from; temperature above 0."""
+    ids = np.argsort(-logits, kind="stable")
+    scaled = (logits[ids] - logits[ids[0]]) / temperature
+    margin = np.inf
+    if top_k:
+        scaled = scaled[:top_k]
+    if top_p < 1.0:
+        mass = np.exp(scaled)
+        before = (np.cumsum(mass) - mass) / mass.sum()
+        margin = np.min(np.abs(before - top_p))
+        scaled = scaled[: max(1, int(np.sum(before < top_p)))]
+    if min_p > 0.0:
+        margin = min(margin, np.min(np.abs(scaled[1:] - np.log(min_p)), initial=np.inf))
+        scaled = scaled[: max(1, int(np.sum(scaled >= np.log(min_p))))]
+    mass = np.exp(scaled)
+    return Kept(ids[: scaled.size], mass / mass.sum(), float(margin))
+
+
+def reference(
+    logits: Array,
+    *,
+    temperature: float,
+    seed: int,
+    position: int,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+) -> int:
     """The token drawn from logits (vocab_size,)."""
     if temperature == 0.0:
         return int(np.argmax(logits))
-    ids = np.arange(logits.size, dtype=np.uint32)
-    zeros = np.zeros_like(ids)
-    counters = np.stack([ids, np.full_like(ids, position), zeros, zeros], axis=1)
+    ids = keep(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p).ids
+    zeros = np.zeros(ids.size, np.uint32)
+    counters = np.stack([ids.astype(np.uint32), np.full_like(zeros, position), zeros, zeros], axis=1)
     bits = philox((seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF), counters)[:, 0]
     noise = -np.log(-np.log1p(-(bits.astype(np.float64) + 0.5) / 2.0**32))
-    return int(np.argmax(logits / temperature + noise))
+    return int(ids[np.argmax(logits[ids] / temperature + noise)])
 
 
 SAMPLE = Op("sample", _lower, reference)
