@@ -25,6 +25,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("cast", "float32"): 0.0,
         ("copy", "float32"): 0.0,
         ("embed", "float32"): 3e-7,
+        ("gemm", "float32"): 5e-6,
         ("glu", "float32"): 2e-6,
         ("layer_norm", "float32"): 3e-6,
         ("matmul", "float32"): 5e-6,

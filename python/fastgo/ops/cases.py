@@ -47,6 +47,9 @@ MATMUL_FLOAT = (
     (130, 42, 33),
 )
 
+# (batch, rows, inner, columns): tiles of 32 x 32 with 16 of the inner dimension, whole and broken.
+GEMM = ((1, 1, 1, 1), (1, 33, 17, 5), (3, 8, 40, 64), (2, 70, 96, 33), (1, 5, 1, 40), (1, 64, 300, 32))
+
 # (rows, num_experts, top_k)
 MOE_ROUTE = ((1, 1, 1), (1, 4, 2), (3, 33, 33), (5, 128, 8), (70, 60, 4), (1, 1024, 10))
 # (rows, num_experts, top_k, columns, outputs): a pair at a time, and grouped where pairs outnumber the experts.
