@@ -20,6 +20,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("add", "float32"): 1e-6,
         ("add_rms_norm", "float32"): 3e-6,
         ("attention", "float32"): 1e-5,
+        ("attention", "bfloat16"): 5e-2,
         ("attention_split", "float32"): 1e-5,
         ("bias_add", "float32"): 0.0,
         ("cast", "float32"): 0.0,
@@ -63,6 +64,13 @@ class ModelTolerance:
 FLOAT_MODEL = ModelTolerance(kl=1e-5, max_abs=0.02, greedy_margin=0.05)
 BFLOAT16_MODEL = ModelTolerance(kl=1e-3, max_abs=0.4, greedy_margin=0.5)  # prefill; decode keeps the float row
 TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
+
+
+def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int) -> str:
+    """What native attention of that set computes with: a key of KERNELS. Other devices use float32."""
+    if instruction_set == "avx512_bf16" and cache == "float16" and head_dim % 32 == 0 and rows > 16:
+        return "bfloat16"
+    return "float32"
 
 
 def matmul_precision(instruction_set: str, format: str, rows: int) -> str:

@@ -59,8 +59,8 @@ def log_softmax(logits: Float32s) -> npt.NDArray[np.float64]:
 
 
 def tolerance_of(variant: Variant, chunk: int) -> ModelTolerance:
-    """Decode is a float path everywhere; prefill where no kernel rounds the inputs to bfloat16."""
-    precision = tolerances.matmul_precision(variant.name, "q4_k", min(chunk, 2))
+    """Decode is a float path everywhere, and passes of few rows; prefill where no kernel rounds to bfloat16."""
+    precision = tolerances.matmul_precision(variant.name, "q4_k", chunk)
     return tolerances.BFLOAT16_MODEL if precision == "bfloat16" else tolerances.FLOAT_MODEL
 
 

@@ -84,6 +84,9 @@ ATTENTION = (
     (17, 3, 3, 40, 64, 30, 0),
     (64, 4, 2, 16, 80, 8, 8),
     (70, 8, 2, 80, 70, 0, 1),
+    (70, 4, 1, 64, 130, 33, 0),
+    (90, 6, 3, 128, 90, 0, 37),
+    (150, 2, 1, 256, 150, 0, 0),
 )
 
 # As above: the head sizes of models, groups of one, four and others, parts that stay empty.

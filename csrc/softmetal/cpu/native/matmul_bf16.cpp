@@ -1,10 +1,10 @@
 // Prefill's matrix products on AVX-512 BF16: weights and inputs rounded to bfloat16, sums in float32.
 //
-// A panel of 32 outputs is dequantised, rounded and laid out once as (pairs of columns, 32 outputs, 2), so that one
-// instruction multiplies a pair of columns of 16 outputs with a broadcast pair of inputs; all rows then use the panel.
+// A panel of 32 outputs is dequantised, rounded and laid out once; all rows then use it.
 // Rounding costs a KL divergence of about 1e-4 on small models, so float32 weights keep the float kernel.
 // A call runs whole panels only, those that begin in its part of the grid: a panel cut in two would be computed twice.
 #include "cpu/native/activation.h"
+#include "cpu/native/bf16_tile.h"
 #include "cpu/native/few_rows.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
@@ -14,40 +14,9 @@
 namespace softmetal::cpu::native::FASTGO_ISA {
 namespace {
 
-constexpr std::uint32_t panel_outputs = 32;
-constexpr int lane_count = 16;
 constexpr std::uint32_t row_chunk = 48;  // rows whose results are kept before they are written out
 
 std::uint32_t padded_pairs(std::uint32_t columns) { return (columns + block_weights - 1) / block_weights * 16; }
-
-// Two floats of each of 16 lanes as 16 pairs of bfloat16.
-inline __m512i round_pairs(__m512 first, __m512 second) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
-}
-
-// Transposes 16 x 16 words: row i of the result holds word i of every row.
-inline void transpose(__m512i rows[16]) {
-  __m512i a[16], b[16];
-  for (int i = 0; i < 16; i += 2) {
-    a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
-    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
-    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
-    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    const __m512i low = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88), high = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xDD);
-    const __m512i low2 = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88);
-    const __m512i high2 = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xDD);
-    rows[i] = _mm512_shuffle_i32x4(low, low2, 0x88);
-    rows[i + 4] = _mm512_shuffle_i32x4(high, high2, 0x88);
-    rows[i + 8] = _mm512_shuffle_i32x4(low, low2, 0xDD);
-    rows[i + 12] = _mm512_shuffle_i32x4(high, high2, 0xDD);
-  }
-}
 
 // The two halves of a block of weights; a row's last block may be short and is then filled up with zeros.
 struct Halves {
@@ -147,42 +116,6 @@ void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, unsi
   }
 }
 
-// c (rows, panel_outputs) = inputs . panel
-template <int rows>
-inline void multiply(const unsigned char* inputs, std::uint32_t pairs, const unsigned char* panel, float* c) {
-  __m512 sums[rows][2];
-  for (int m = 0; m < rows; m++) sums[m][0] = sums[m][1] = _mm512_setzero_ps();
-  for (std::uint32_t p = 0; p < pairs; p++) {
-    const auto* weights = reinterpret_cast<const __m512i*>(panel) + static_cast<std::size_t>(p) * 2;
-    const auto first = reinterpret_cast<__m512bh>(_mm512_load_si512(weights));
-    const auto second = reinterpret_cast<__m512bh>(_mm512_load_si512(weights + 1));
-    for (int m = 0; m < rows; m++) {
-      std::int32_t pair;
-      std::memcpy(&pair, inputs + (static_cast<std::size_t>(m) * pairs + p) * 4, sizeof pair);
-      const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
-      sums[m][0] = _mm512_dpbf16_ps(sums[m][0], first, x);
-      sums[m][1] = _mm512_dpbf16_ps(sums[m][1], second, x);
-    }
-  }
-  for (int m = 0; m < rows; m++) {
-    _mm512_storeu_ps(c + m * panel_outputs, sums[m][0]);
-    _mm512_storeu_ps(c + m * panel_outputs + lane_count, sums[m][1]);
-  }
-}
-
-void multiply_rows(const unsigned char* inputs, std::uint32_t rows, std::uint32_t pairs, const unsigned char* panel,
-                   float* c) {
-  std::uint32_t m = 0;
-  const auto step = [&](auto multiply_some, std::uint32_t count) {
-    for (; m + count <= rows; m += count) {
-      multiply_some(inputs + static_cast<std::size_t>(m) * pairs * 4, pairs, panel, c + m * panel_outputs);
-    }
-  };
-  step(&multiply<12>, 12);
-  step(&multiply<4>, 4);
-  step(&multiply<1>, 1);
-}
-
 // Where a call keeps its rounded inputs, panels and results.
 struct Workspace {
   Workspace(std::uint32_t rows, std::uint32_t columns) : pairs(padded_pairs(columns)) {
@@ -231,7 +164,7 @@ void matmul_batch(const Launch& launch, std::uint64_t begin, std::uint64_t end) 
     load_panel<Format>(planes, n, count, args.columns, work.panels[0]);
     for (std::uint32_t m = 0; m < args.rows; m += row_chunk) {
       const std::uint32_t rows = smaller(row_chunk, args.rows - m);
-      multiply_rows(work.row(m), rows, work.pairs, work.panels[0], work.results[0]);
+      multiply_rows(work.row(m), work.pairs * 4, rows, work.pairs, work.panels[0], work.results[0], panel_outputs);
       for (std::uint32_t i = 0; i < rows; i++) {
         std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, work.results[0] + i * panel_outputs,
                     count * 4);
@@ -257,8 +190,8 @@ void matmul_glu_batch(const Launch& launch, std::uint64_t begin, std::uint64_t e
     load_panel<Format>(up_planes, n, count, args.columns, work.panels[1]);
     for (std::uint32_t m = 0; m < args.rows; m += row_chunk) {
       const std::uint32_t rows = smaller(row_chunk, args.rows - m);
-      multiply_rows(work.row(m), rows, work.pairs, work.panels[0], work.results[0]);
-      multiply_rows(work.row(m), rows, work.pairs, work.panels[1], work.results[1]);
+      multiply_rows(work.row(m), work.pairs * 4, rows, work.pairs, work.panels[0], work.results[0], panel_outputs);
+      multiply_rows(work.row(m), work.pairs * 4, rows, work.pairs, work.panels[1], work.results[1], panel_outputs);
       for (std::uint32_t i = 0; i < rows; i++) {
         float* gate = work.results[0] + i * panel_outputs;
         const float* up = work.results[1] + i * panel_outputs;

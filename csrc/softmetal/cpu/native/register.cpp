@@ -28,7 +28,8 @@ extern const NativeTable matmul_int16_table;
 }
 namespace avx512_bf16 {
 extern const NativeTable matmul_bf16_table;
-}
+extern const NativeTable attention_bf16_table;
+}  // namespace avx512_bf16
 #endif
 
 unsigned char* scratch(std::size_t bytes) {
@@ -81,6 +82,7 @@ bool add_all() {
     add_table(*table, "avx512", 30, &has_avx512);
   }
   add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
+  add_table(avx512_bf16::attention_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx2::matmul_int16_table, "avx2", 21, &has_avx2);
   add_table(avx512::matmul_vnni_table, "avx512", 31, &has_avx512);
   for (const NativeTable* table : {&avx2::matmul_table, &avx2::attention_table, &avx2::moe_table, &avx2::norm_table,
