@@ -19,6 +19,7 @@ from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import PASSES
 from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
+from fastgo.ops.adjust_logits import adjust_logits
 from fastgo.ops.attention import attention
 from fastgo.ops.attention_split import attention_split
 from fastgo.ops.bias_add import bias_add
@@ -115,6 +116,7 @@ def _sample(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tenso
 _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]]] = {
     "add": lambda _, t, a: {"y": add(**t)},
     "add_rms_norm": lambda graph, t, a: _in_place_norm(ADD_RMS_NORM, graph, t, a),
+    "adjust_logits": lambda _, t, a: dict(zip(("y", "seen"), adjust_logits(**t), strict=True)),
     "attention": lambda _, t, a: {"y": attention(**t, **a)},
     "attention_split": lambda _, t, a: dict(zip(("y", "log_sum_exp"), attention_split(**t, **a), strict=True)),
     "bias_add": lambda _, t, a: {"y": bias_add(**t)},
