@@ -51,7 +51,7 @@ Attributes = Mapping[str, Any]
 OWN_FORMATS = ("int8_channel", "int8_g64_zero", "int4_channel_zero", "int4_g32", "int4_g128_zero")
 
 # NumPy has no bfloat16: its bits are given and returned as uint16.
-_DTYPES = {"float32": "f32", "float16": "f16", "uint16": "bf16", "int32": "i32", "uint32": "u32"}
+_DTYPES = {"float32": "f32", "float16": "f16", "uint16": "bf16", "int32": "i32", "uint32": "u32", "uint8": "u8"}
 _NUMPY_DTYPES = {name: np.dtype(numpy_name) for numpy_name, name in _DTYPES.items()}
 
 

@@ -52,6 +52,15 @@ def test_one_operand_for_the_whole_batch(variant: Variant) -> None:
     check(variant, random_rows(48, 1, 9, 20), random_rows(49, 3, 20, 33), random_rows(50, 33), "b", "relu")
 
 
+def test_bfloat16(variant: Variant) -> None:
+    a, b = (random_rows(seed, 2, 40, 40).view(np.uint32) >> 16 for seed in (51, 52))
+    stored = {"a": a.astype(np.uint16), "b": b.astype(np.uint16)}
+    doubles = [(bits << 16).astype(np.uint32).view(np.float32).astype(np.float64) for bits in (a, b)]
+    got = variant.call(run_gemm, stored, "", "none")
+    scale = np.sqrt(np.square(doubles[0]) @ np.square(doubles[1]))
+    assert error(got, gemm.reference(*doubles), scale) <= tolerances.KERNELS["gemm", "float32"]
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     tensors = Bench(
         {"a": random_rows(1, 3, 4), "b": random_rows(2, 5, 6), "half": np.zeros((4, 6), np.float16)}

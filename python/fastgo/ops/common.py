@@ -26,7 +26,8 @@ def ceil_div(a: int, b: int) -> int:
 
 
 @cache
-def _plane_offsets(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
+def format_planes(dtype: str, rows: int, columns: int) -> tuple[int, ...]:
+    """The `planes` of the kernels for a (rows, columns) tensor of format `dtype`; see `plane_offsets`."""
     group_size = quant.get_format(dtype).group_size
     offsets = {plane.role: plane.offset // quant.PLANE_ALIGNMENT for plane in quant.layout(dtype, rows, columns)}
     if group_size is not None:
@@ -40,7 +41,7 @@ def plane_offsets(weight: Tensor) -> tuple[int, ...]:
 
     The weight is (rows, columns), or has more dimensions before them that count as rows.
     """
-    return _plane_offsets(weight.dtype, *quant.matrix_shape(weight.shape))
+    return format_planes(weight.dtype, *quant.matrix_shape(weight.shape))
 
 
 def _erf(x: Array) -> Array:
