@@ -10,7 +10,7 @@ from fastgo.assets.quantize import quantize
 from fastgo.errors import InvalidFileError
 from gguf_builder import gguf_type
 
-QUANTISED = [name for name, row in FORMATS.items() if row.is_quantised and row.group_size is None]
+QUANTISED = [name for name, row in FORMATS.items() if row.gguf_type_id is not None and row.is_quantised]
 OWN = [name for name, row in FORMATS.items() if row.group_size is not None]
 _LEVELS = {"q8_0": 127, "q4_0": 15, "q4_1": 15, "q5_0": 31, "q5_1": 31, "q4_k": 15, "q5_k": 31, "q6_k": 63}
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat
+from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat, split_bytes
 from fastgo.errors import InvalidFileError
 
 _SUPER_BLOCK = 256
@@ -38,6 +38,9 @@ def quantize(format: QuantFormat, weights: Float32s) -> Mapping[str, Array]:
         planes = _groups(format, weights.reshape(-1, format.group_size or weights.shape[1]))
     elif format.name == "q8_0":
         planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
+    elif format.name == "q8_split":
+        planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
+        planes["low"], planes["high"] = split_bytes(planes["low"])
     elif format.name == "q6_k":
         planes = _six_bits(weights.reshape(-1, 16))
     elif "super_mins" in (plane.role for plane in format.planes):

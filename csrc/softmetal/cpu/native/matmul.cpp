@@ -2,6 +2,7 @@
 //
 // Inner products run along the columns, MR x NR of them at a time, so no transposition is needed.
 #include "cpu/native/activation.h"
+#include "cpu/native/head.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/weights.h"
@@ -136,8 +137,9 @@ void matmul_glu_batch(const Launch& launch, std::uint64_t begin, std::uint64_t e
   });
 }
 
+// Never inlined, so that every caller gets the same bits.
 template <typename Format>
-float row_product(const Planes& planes, std::uint32_t row, std::uint32_t columns, const float* x) {
+[[gnu::noinline]] float row_product(const Planes& planes, std::uint32_t row, std::uint32_t columns, const float* x) {
   Vector sum = {};
   float tail = 0.0f;
   float weights[block_weights];
@@ -180,13 +182,29 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
   }
 }
 
+class HeadProducts {
+ public:
+  HeadProducts(const HeadArgs& args, const void* weight, const float* x, std::size_t extra_bytes = 0)
+      : planes_(weight, args.planes), columns_(args.columns), x_(x), extra_(scratch(extra_bytes)) {}
+  float full(std::uint32_t row) const { return row_product<Q8_SPLIT>(planes_, row, columns_, x_); }
+  float high(std::uint32_t row) const { return row_product<Q8_HIGH>(planes_, row, columns_, x_); }
+  unsigned char* extra() const { return extra_; }
+
+ private:
+  Planes planes_;
+  std::uint32_t columns_;
+  const float* x_;
+  unsigned char* extra_;
+};
+
 }  // namespace
 
 #define FASTGO_MATMUL_KERNELS(name, Format)                                                        \
   {"matmul_" #name "_r1", &matmul_vector<Format>}, {"matmul_" #name "_r8", &matmul_batch<Format>}, \
       {"matmul_glu_" #name "_r1", &matmul_glu_vector<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_batch<Format>},
 
-extern const NativeKernel matmul_kernels[] = {FASTGO_FOR_EACH_FORMAT(FASTGO_MATMUL_KERNELS)};
+extern const NativeKernel matmul_kernels[] = {FASTGO_FOR_EACH_FORMAT(FASTGO_MATMUL_KERNELS)
+                                                  FASTGO_HEAD_KERNELS(HeadProducts)};
 extern const NativeTable matmul_table = {matmul_kernels, sizeof(matmul_kernels) / sizeof(matmul_kernels[0])};
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -3,6 +3,7 @@
 // Inputs are quantised once a call, a scale for each block of 32. A block's integers are widened to 16 bits and
 // multiplied in pairs; its sum becomes a float once.
 #include "cpu/native/activation.h"
+#include "cpu/native/head.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/weights.h"
@@ -29,13 +30,13 @@ Inputs quantise(const float* x, std::uint32_t blocks, unsigned char* memory) {
     float largest = 0.0f;
     for (std::uint32_t j = 0; j < block_weights; j++) {
       const float magnitude = __builtin_fabsf(block[j]);
-      largest = magnitude > largest ? magnitude : largest;
+      largest = magnitude > largest || magnitude != magnitude ? magnitude : largest;  // keeps a NaN
     }
     const float inverse = largest > 0.0f ? 32767.0f / largest : 0.0f;
     const float scale = largest / 32767.0f;
     std::int32_t sums[2] = {0, 0};
     for (std::uint32_t j = 0; j < block_weights; j++) {
-      const auto q = static_cast<std::int32_t>(__builtin_rintf(block[j] * inverse));
+      const auto q = inverse > 0.0f ? static_cast<std::int32_t>(__builtin_rintf(block[j] * inverse)) : 0;
       in.values[b * block_weights + j] = static_cast<std::int16_t>(q);
       sums[j / 16] += q;
     }
@@ -80,6 +81,18 @@ struct Integers<Q8_0> {
     return {_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)), _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
   }
 };
+template <>
+struct Integers<Q8_SPLIT> {
+  static Halves load(const Planes& p, std::uint64_t block) {
+    const Halves low = load_nibbles(p.low, block), high = load_nibbles(p.high, block);
+    return {_mm256_or_si256(low.first, _mm256_slli_epi16(high.first, 4)),
+            _mm256_or_si256(low.last, _mm256_slli_epi16(high.last, 4))};
+  }
+};
+template <>
+struct Integers<Q8_HIGH> {
+  static Halves load(const Planes& p, std::uint64_t block) { return load_nibbles(p.high, block); }
+};
 struct FiveBits {
   static Halves load(const Planes& p, std::uint64_t block) {
     return add_high_bits(load_nibbles(p.low, block), word_at(p.high, block), 16);
@@ -103,7 +116,8 @@ inline __m256i load_input(const std::int16_t* p) { return _mm256_loadu_si256(rei
 
 template <typename Format>
 struct RowProduct {
-  static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
+  // Never inlined, so that every caller gets the same bits.
+  [[gnu::noinline]] static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
     __m256 sums = _mm256_setzero_ps();
     float shifts = 0.0f;
     for (std::uint32_t b = 0; b < blocks; b++) {
@@ -170,12 +184,32 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
   }
 }
 
+class HeadProducts {
+ public:
+  HeadProducts(const HeadArgs& args, const void* weight, const float* x, std::size_t extra_bytes = 0)
+      : planes_(weight, args.planes), blocks_(args.columns / block_weights) {
+    unsigned char* memory = scratch(extra_bytes + inputs_bytes(blocks_));
+    extra_ = memory;
+    inputs_ = quantise(x, blocks_, memory + extra_bytes);
+  }
+  float full(std::uint32_t row) const { return RowProduct<Q8_SPLIT>::run(planes_, row, blocks_, inputs_); }
+  float high(std::uint32_t row) const { return RowProduct<Q8_HIGH>::run(planes_, row, blocks_, inputs_); }
+  unsigned char* extra() const { return extra_; }
+
+ private:
+  Planes planes_;
+  std::uint32_t blocks_;
+  unsigned char* extra_;
+  Inputs inputs_;
+};
+
 #define FASTGO_INT16_ROWS(name, Format) \
   {"matmul_" #name "_r1", &matmul_vector<Format>}, {"matmul_glu_" #name "_r1", &matmul_glu_vector<Format>},
 
 }  // namespace
 
-extern const NativeKernel matmul_int16_kernels[] = {FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_INT16_ROWS)};
+extern const NativeKernel matmul_int16_kernels[] = {FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_INT16_ROWS)
+                                                        FASTGO_HEAD_KERNELS(HeadProducts)};
 extern const NativeTable matmul_int16_table = {matmul_int16_kernels,
                                                sizeof(matmul_int16_kernels) / sizeof(matmul_int16_kernels[0])};
 

@@ -1,5 +1,6 @@
 // Decode's matrix-vector products on AVX-512 VNNI; see vnni.h.
 #include "cpu/native/activation.h"
+#include "cpu/native/head.h"
 #include "cpu/native/vnni.h"
 #include "include/matmul_args.h"
 
@@ -9,7 +10,8 @@ namespace {
 template <typename Format>
 struct RowProduct {
   static constexpr bool nibble_order = true;
-  static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
+  // Never inlined, so that every caller gets the same bits.
+  [[gnu::noinline]] static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
     const std::uint64_t first = row * blocks;
     const __m512i lanes[2] = {_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
                               _mm512_setr_epi32(4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7)};
@@ -129,12 +131,32 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
   }
 }
 
+class HeadProducts {
+ public:
+  HeadProducts(const HeadArgs& args, const void* weight, const float* x, std::size_t extra_bytes = 0)
+      : planes_(weight, args.planes), blocks_(args.columns / block_weights) {
+    unsigned char* memory = scratch(extra_bytes + inputs_bytes(blocks_));
+    extra_ = memory;
+    inputs_ = quantise(x, blocks_, true, memory + extra_bytes);
+  }
+  float full(std::uint32_t row) const { return RowProduct<Q8_SPLIT>::run(planes_, row, blocks_, inputs_); }
+  float high(std::uint32_t row) const { return RowProduct<Q8_HIGH>::run(planes_, row, blocks_, inputs_); }
+  unsigned char* extra() const { return extra_; }
+
+ private:
+  Planes planes_;
+  std::uint32_t blocks_;
+  unsigned char* extra_;
+  Inputs inputs_;
+};
+
 #define FASTGO_VNNI_ROWS(name, Format) \
   {"matmul_" #name "_r1", &matmul_vector<Format>}, {"matmul_glu_" #name "_r1", &matmul_glu_vector<Format>},
 
 }  // namespace
 
-extern const NativeKernel matmul_vnni_kernels[] = {FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_VNNI_ROWS)};
+extern const NativeKernel matmul_vnni_kernels[] = {FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_VNNI_ROWS)
+                                                       FASTGO_HEAD_KERNELS(HeadProducts)};
 extern const NativeTable matmul_vnni_table = {matmul_vnni_kernels,
                                               sizeof(matmul_vnni_kernels) / sizeof(matmul_vnni_kernels[0])};
 
