@@ -12,7 +12,7 @@ float32, the best logit less the second at each of those steps.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def randomise(model: Any, rng: np.random.Generator) -> None:
             elif "embed_tokens" in name:
                 values = rng.normal(0.0, 0.2, shape)
             else:
-                values = rng.normal(0.0, 1.5 * shape[1] ** -0.5, shape)
+                values = rng.normal(0.0, 1.5 * shape[-1] ** -0.5, shape)
             parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
@@ -61,6 +61,18 @@ def gguf_weight(architecture: gguf.MODEL_ARCH, model: Any, name: str, weight: Ar
         return weight
     halves = weight.reshape(heads, 2, config.head_dim // 2, weight.shape[1])
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(weight.shape)
+
+
+def stored_weights(model: Any) -> Iterator[tuple[str, Array]]:
+    """All weights by name, the experts' gate and up matrices apart, as checkpoints have them."""
+    for name, parameter in model.named_parameters():
+        weight = parameter.detach().numpy()
+        if name.endswith(".gate_up_proj"):
+            gate, up = np.split(weight, 2, axis=1)
+            yield name.replace("gate_up_proj", "gate_proj.weight"), gate
+            yield name.replace("gate_up_proj", "up_proj.weight"), up
+        else:
+            yield f"{name}.weight" if ".experts." in name else name, weight
 
 
 def write_gguf(path: Path, tiny: TinyModel, model: Any) -> None:
@@ -85,12 +97,16 @@ def write_gguf(path: Path, tiny: TinyModel, model: Any) -> None:
     }
     for key, value in tiny.metadata.items():
         adders[type(value)](f"{writer.arch}.{key}", value)
+    if tiny.architecture is gguf.MODEL_ARCH.QWEN3MOE:
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     names = gguf.get_tensor_name_map(tiny.architecture, config.num_hidden_layers)
-    for name, parameter in model.named_parameters():
+    for name, weight in stored_weights(model):
         stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if stored is None:
             raise SystemExit(f"{name} has no name in GGUF")
-        writer.add_tensor(stored, gguf_weight(tiny.architecture, model, name, parameter.detach().numpy()))
+        writer.add_tensor(stored, gguf_weight(tiny.architecture, model, name, weight))
     if tiny.has_rope_divisors:
         writer.add_tensor("rope_freqs.weight", rope_divisors(model))
     writer.write_header_to_file()

@@ -174,6 +174,28 @@ def qwen3_yarn() -> Any:
     )
 
 
+def qwen3moe() -> Any:
+    """Three of ten experts a token."""
+    return transformers.Qwen3MoeForCausalLM(
+        transformers.Qwen3MoeConfig(
+            vocab_size=297,
+            hidden_size=32,
+            intermediate_size=64,
+            moe_intermediate_size=20,
+            num_experts=10,
+            num_experts_per_tok=3,
+            norm_topk_prob=True,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=CONTEXT,
+            rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+            tie_word_embeddings=False,
+        )
+    )
+
+
 def rope_divisors(model: Any) -> Any:
     """By how much each pair of a head turns slower than without scaling, float32 (head_dim / 2,)."""
     rotary = model.model.rotary_emb
@@ -221,4 +243,5 @@ TINY_MODELS = (
             "rope.scaling.original_context_length": 512,
         },
     ),
+    TinyModel("qwen3moe", 1, qwen3moe, gguf.MODEL_ARCH.QWEN3MOE, {"rope.freq_base": 1_000_000.0}),
 )

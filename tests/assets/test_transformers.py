@@ -45,6 +45,7 @@ LLAMA3 = {
 }
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}
 WINDOWS = {"use_sliding_window": True, "sliding_window": 11, "max_window_layers": 3}
+EXPERTS = {"num_experts": 12, "num_experts_per_tok": 3, "moe_intermediate_size": 48, "num_hidden_layers": 3}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma3": ("gemma3_text", {"sliding_window": 16, "query_pre_attn_scalar": 24}),
     "gemma3 scaled": ("gemma3_text", {"sliding_window": 16, "rope_parameters": SCALED}),
@@ -60,6 +61,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {"rope_theta": 1e6}),
     "qwen3 tied": ("qwen3", {"tie_word_embeddings": True}),
     "qwen3 with yarn": ("qwen3", {"rope_parameters": YARN | {"rope_theta": 1e3}}),
+    "qwen3moe": ("qwen3_moe", EXPERTS | {"norm_topk_prob": True}),
+    "qwen3moe, weights as they are": ("qwen3_moe", EXPERTS | {"norm_topk_prob": False}),
+    "qwen3moe, all experts": ("qwen3_moe", EXPERTS | {"num_experts": 4, "num_experts_per_tok": 4}),
     "qwen3 with biases and windows": ("qwen3", WINDOWS | {"attention_bias": True}),
 }
 
@@ -97,9 +101,14 @@ def test_float32_logits(tmp_path: Path, name: str) -> None:
     assert largest_difference(model, tmp_path / "out", 60, TINY["vocab_size"]) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["gemma3", "llama", "llama 3", "mistral", "qwen2", "qwen3", "qwen3 with yarn"])
+@pytest.mark.parametrize(
+    "name", ["gemma3", "llama", "llama 3", "mistral", "qwen2", "qwen3", "qwen3 with yarn", "qwen3moe, all experts"]
+)
 def test_bfloat16_logits(tmp_path: Path, name: str) -> None:
-    """transformers rounds every activation to bfloat16 and we none, so small layers and logits below 2."""
+    """transformers rounds every activation to bfloat16 and we none, so small layers and logits below 2.
+
+    All experts are taken: which of several are best may hang on the rounding.
+    """
     model_type, changes = CASES[name]
     fields = TINY | changes | {"num_hidden_layers": 2, "initializer_range": 0.03}
     model = make(tmp_path / "m", model_type, fields, torch.bfloat16)

@@ -14,8 +14,9 @@ from typing import Any
 from fastgo.assets.strict_json import Fields
 from fastgo.errors import UnsupportedModelError
 from fastgo.models.config import ATTENTION_MATRICES, FEED_FORWARD_MATRICES, ROPE_SCALINGS, ModelConfig, RopeConfig
+from fastgo.ops.moe_group import MAX_EXPERTS
 
-SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3")
+SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3", "qwen3moe")
 ACTIVATIONS = ("silu", "gelu_tanh")
 MAX_DIMENSION = 1 << 24
 MAX_LAYERS = 1024
@@ -32,13 +33,18 @@ _INTEGER_LIMITS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "head_dim": (2, 1 << 16),
         "max_position_embeddings": (1, MAX_POSITIONS),
         "sliding_window": (0, MAX_POSITIONS),
+        "num_experts": (0, MAX_EXPERTS),
+        "num_experts_per_tok": (0, MAX_EXPERTS),
+        "moe_intermediate_size": (0, MAX_DIMENSION),
     }
 )
 _PROJECTIONS = (*ATTENTION_MATRICES, *FEED_FORWARD_MATRICES)
 _POSITIVE_NUMBERS = ("rms_norm_eps", "query_scale", "embedding_scale")
 _FIELD_NAMES = frozenset(field.name for field in dataclasses.fields(ModelConfig))
 _ROPE_NAMES = frozenset(field.name for field in dataclasses.fields(RopeConfig))
-_LATER_FIELDS: Mapping[str, Any] = MappingProxyType({"biases": []})  # absent from configs of earlier versions
+_LATER_FIELDS: Mapping[str, Any] = MappingProxyType(  # absent from configs of earlier versions
+    {"biases": [], "num_experts": 0, "num_experts_per_tok": 0, "moe_intermediate_size": 0, "norm_topk_prob": True}
+)
 
 
 def checked_config(data: Any, where: str) -> ModelConfig:
@@ -61,6 +67,7 @@ def checked_config(data: Any, where: str) -> ModelConfig:
     if fields.data["local_rope"] is not None:
         _check_rope(fields, "local_rope")
     fields.boolean("tie_word_embeddings")
+    fields.boolean("norm_topk_prob")
     layers = fields.items("layer_is_sliding", MAX_LAYERS)
     if any(type(layer) is not bool for layer in layers):
         fields.fail("'layer_is_sliding' holds something else than true and false")
@@ -122,6 +129,13 @@ def _check_agreement(fields: Fields, layers: list[Any]) -> None:
         )
     if data["head_dim"] % 2:
         fields.fail(f"'head_dim' is {data['head_dim']}, expected an even number")
+    if (data["architecture"] == "qwen3moe") != (data["num_experts"] > 0):
+        fields.fail(f"'num_experts' is {data['num_experts']} for architecture {data['architecture']!r}")
+    if data["num_experts"]:
+        if not 1 <= data["num_experts_per_tok"] <= data["num_experts"] or not data["moe_intermediate_size"]:
+            fields.fail(f"{data['num_experts_per_tok']} of {data['num_experts']} experts can't be")
+        if any(name in FEED_FORWARD_MATRICES for name in data["biases"]):
+            fields.fail("experts with biases are not supported")
     if layers and len(layers) != data["num_hidden_layers"]:
         fields.fail(f"'layer_is_sliding' has {len(layers)} entries for {data['num_hidden_layers']} layers")
     if any(layers) and not data["sliding_window"]:

@@ -1,7 +1,7 @@
 """ModelConfig from the metadata of a GGUF file, architecture by architecture.
 
 What GGUF leaves out (Gemma 3's local rotary base and layer pattern) is filled in here; what the engine can't do
-(experts, partial rotary embeddings, soft caps) is refused here, by name.
+(partial rotary embeddings, soft caps) is refused here, by name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GEMMA3_LOCAL_THETA = 10_000.0
 GEMMA3_GLOBAL_LAYER_PERIOD = 6
 GEMMA3_27B_HIDDEN_SIZE = 5376
 GEMMA3_27B_QUERY_PRE_ATTN_SCALAR = 168.0
-_REFUSED_IF_POSITIVE = ("expert_count", "attn_logit_softcapping", "final_logit_softcapping", "rope.scale_linear")
+_REFUSED_IF_POSITIVE = ("attn_logit_softcapping", "final_logit_softcapping", "rope.scale_linear")
 _PLAIN_MODEL_HINT = "get a model of a plain dense architecture"
 
 
@@ -43,7 +43,7 @@ def config_from_gguf(metadata: Mapping[str, Any], tensors: Mapping[str, GgufTens
             f"{where} is one part of a model split over several files", hint="join them with llama.cpp's gguf-split"
         )
     keys = _Keys(metadata, f"{architecture}.", where)
-    _refuse_unsupported(keys)
+    _refuse_unsupported(keys, architecture)
     data = _common_fields(keys, tensors, where) | {"architecture": architecture} | _BY_ARCHITECTURE[architecture](keys)
     if ROPE_DIVISORS in tensors:
         data["rope"] = _divided_rope(data["rope"], tensors[ROPE_DIVISORS], data["head_dim"], where)
@@ -99,8 +99,8 @@ class _Keys:
         raise InvalidFileError(f"{self.where}: {self.prefix}{name} is {str(value)[:40]!r}, expected {expected}")
 
 
-def _refuse_unsupported(keys: _Keys) -> None:
-    for name in _REFUSED_IF_POSITIVE:
+def _refuse_unsupported(keys: _Keys, architecture: str) -> None:
+    for name in (*_REFUSED_IF_POSITIVE, *(() if architecture == "qwen3moe" else ("expert_count",))):
         if keys.number(name, 0.0) > 0:
             raise UnsupportedModelError(
                 f"{keys.where}: {keys.prefix}{name} is {keys.get(name)}, which is not supported",
@@ -219,6 +219,21 @@ def _qwen_fields(keys: _Keys) -> dict[str, Any]:
     return {"rope": _rope(keys, 1_000_000.0)}
 
 
+def _qwen3moe_fields(keys: _Keys) -> dict[str, Any]:
+    return _qwen_fields(keys) | {
+        "num_experts": keys.integer("expert_count"),
+        "num_experts_per_tok": keys.integer("expert_used_count"),
+        "moe_intermediate_size": keys.integer("expert_feed_forward_length"),
+        "norm_topk_prob": True,
+    }
+
+
 _BY_ARCHITECTURE: Mapping[str, Callable[[_Keys], dict[str, Any]]] = MappingProxyType(
-    {"gemma3": _gemma3_fields, "llama": _llama_fields, "qwen2": _qwen_fields, "qwen3": _qwen_fields}
+    {
+        "gemma3": _gemma3_fields,
+        "llama": _llama_fields,
+        "qwen2": _qwen_fields,
+        "qwen3": _qwen_fields,
+        "qwen3moe": _qwen3moe_fields,
+    }
 )

@@ -38,6 +38,12 @@ def metadata_from_config(config: ModelConfig, tensors: Mapping[str, GgufTensor],
     }
     if config.rope.factor != 1:
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": config.rope.factor}
+    if config.num_experts:
+        keys |= {
+            "expert_count": config.num_experts,
+            "expert_used_count": config.num_experts_per_tok,
+            "expert_feed_forward_length": config.moe_intermediate_size,
+        }
     if config.sliding_window:
         keys["attention.sliding_window"] = config.sliding_window
     if config.local_rope is not None and config.local_rope.theta != GEMMA3_LOCAL_THETA:

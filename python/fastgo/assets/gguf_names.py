@@ -52,6 +52,13 @@ _LAYER_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "llama": {**_COMMON_LAYER_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
         "qwen2": {**_COMMON_LAYER_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
         "qwen3": {**_COMMON_LAYER_NAMES, **_HEAD_NORM_NAMES, "ffn_norm.weight": "post_attention_layernorm.weight"},
+        "qwen3moe": {
+            **_COMMON_LAYER_NAMES,
+            **_HEAD_NORM_NAMES,
+            "ffn_norm.weight": "post_attention_layernorm.weight",
+            "ffn_gate_inp.weight": "mlp.gate.weight",
+            **{f"ffn_{part}_exps.weight": f"mlp.experts.{part}_proj.weight" for part in ("gate", "up", "down")},
+        },
     }
 )
 _LAYER_PATTERN = re.compile(r"blk\.(0|[1-9][0-9]{0,4})\.(.+)", re.ASCII)

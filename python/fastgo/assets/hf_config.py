@@ -45,12 +45,21 @@ _QWEN_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {**_LLAMA_DEFAULTS, "sliding_window": 4096, "max_window_layers": 28}
 )
 _QWEN3_DEFAULTS: Mapping[str, Any] = MappingProxyType({**_QWEN_DEFAULTS, "head_dim": 128})
+_QWEN3MOE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        **_LLAMA_DEFAULTS,
+        "num_key_value_heads": 4,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+    }
+)
+_EXPERTS = ("num_experts", "num_local_experts")
 _REFUSED = (
     "attn_logit_softcapping",
     "final_logit_softcapping",
     "use_bidirectional_attention",
-    "num_experts",
-    "num_local_experts",
+    "mlp_only_layers",
 )
 _COPIED = (
     "hidden_size",
@@ -81,7 +90,7 @@ def config_from_hf(data: Mapping[str, Any], vocab_size: int, has_head: bool, whe
         outer = inherited | outer["text_config"]
     given = {name: value for name, value in outer.items() if value is not None or name == "sliding_window"}
     fields = Fields({**defaults, **given}, where)
-    for name in _REFUSED:
+    for name in (*_REFUSED, *(() if architecture == "qwen3moe" else _EXPERTS)):
         if fields.data.get(name):
             raise UnsupportedModelError(
                 f"{where}: {name} is {str(fields.data[name])[:40]}, which is not supported", hint=_PLAIN_MODEL_HINT
@@ -196,6 +205,21 @@ def _qwen3_fields(fields: Fields) -> dict[str, Any]:
     return {**_qwen_window(fields), "biases": _attention_biases(fields)}
 
 
+def _qwen3moe_fields(fields: Fields) -> dict[str, Any]:
+    if fields.data.get("use_sliding_window") or fields.data.get("decoder_sparse_step", 1) != 1:
+        raise UnsupportedModelError(
+            f"{fields.where}: sliding or dense layers are not supported for this architecture", hint=_PLAIN_MODEL_HINT
+        )
+    experts = "num_local_experts" if "num_local_experts" in fields.data else "num_experts"
+    return {
+        "biases": _attention_biases(fields),
+        "num_experts": fields.integer(experts, 1),
+        "num_experts_per_tok": fields.integer("num_experts_per_tok", 1),
+        "moe_intermediate_size": fields.integer("moe_intermediate_size", 1),
+        "norm_topk_prob": fields.data.get("norm_topk_prob", False) is True,
+    }
+
+
 def _attention_biases(fields: Fields) -> list[str]:
     return list(ATTENTION_MATRICES) if fields.data.get("attention_bias") is True else []
 
@@ -224,5 +248,6 @@ _BY_CLASS: Mapping[str, _Reader] = MappingProxyType(
         "MistralForCausalLM": (_mistral_fields, "llama", _MISTRAL_DEFAULTS),
         "Qwen2ForCausalLM": (_qwen2_fields, "qwen2", _QWEN_DEFAULTS),
         "Qwen3ForCausalLM": (_qwen3_fields, "qwen3", _QWEN3_DEFAULTS),
+        "Qwen3MoeForCausalLM": (_qwen3moe_fields, "qwen3moe", _QWEN3MOE_DEFAULTS),
     }
 )

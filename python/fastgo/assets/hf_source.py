@@ -17,6 +17,7 @@ from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
 from fastgo.assets.gguf_names import model_order
 from fastgo.assets.hf_config import config_from_hf
+from fastgo.assets.hf_experts import stack_experts
 from fastgo.assets.hf_folder import CONFIG_FILE, HfFolder, StoredTensor
 from fastgo.assets.quant import FORMATS, Array
 from fastgo.assets.quantize import quantize
@@ -47,16 +48,16 @@ def open_hf_source(path: Path) -> Source:
         raise InvalidFileError(f"{where} has no matrix model.embed_tokens.weight", hint="get the whole model")
     has_head = "lm_head.weight" in tensors
     config = config_from_hf(folder.config, embedding.shape[0], has_head, f"{where}/{CONFIG_FILE}")
+    sources = [_source_tensor(name, tensor, config) for name, tensor in tensors.items()]
+    if config.num_experts:
+        sources = stack_experts(sources, where)
     defaults = folder.json(_GENERATION_FILE)
     files = tuple(sorted(entry for entry in path.iterdir() if entry.is_file() and _belongs(entry.name)))
     return Source(
         name=where,
         nbytes=sum(file.stat().st_size for file in folder.weight_files),
         config=config,
-        tensors=tuple(
-            _source_tensor(name, tensors[name], config)
-            for name in sorted(tensors, key=lambda name: (model_order(name), name))
-        ),
+        tensors=tuple(sorted(sources, key=lambda tensor: (model_order(tensor.name), tensor.name))),
         sha256=lambda progress: _sha256(files, progress),
         fingerprint=lambda: " ".join(f"{file.name} {storage.fingerprint(file)}" for file in files),
         write_tokenizer=lambda target: _write_tokenizer(folder, defaults, config, target, where),

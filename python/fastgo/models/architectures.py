@@ -12,6 +12,7 @@ from fastgo.models.forward import Forward
 from fastgo.models.gemma3 import gemma3
 from fastgo.models.llama import llama
 from fastgo.models.qwen3 import qwen3
+from fastgo.models.qwen3moe import qwen3moe
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,21 @@ class Architecture:
             "self_attn.k_proj": (keys, hidden),
             "self_attn.v_proj": (keys, hidden),
             "self_attn.o_proj": (hidden, queries),
-            "mlp.gate_proj": (width, hidden),
-            "mlp.up_proj": (width, hidden),
-            "mlp.down_proj": (hidden, width),
         }
+        if config.num_experts:
+            experts, width = config.num_experts, config.moe_intermediate_size
+            layer |= {
+                "mlp.gate": (experts, hidden),
+                "mlp.experts.gate_proj": (experts, width, hidden),
+                "mlp.experts.up_proj": (experts, width, hidden),
+                "mlp.experts.down_proj": (experts, hidden, width),
+            }
+        else:
+            layer |= {
+                "mlp.gate_proj": (width, hidden),
+                "mlp.up_proj": (width, hidden),
+                "mlp.down_proj": (hidden, width),
+            }
         layer |= dict.fromkeys(self.layer_norms, (hidden,))
         if self.has_head_norm:
             layer |= {"self_attn.q_norm": (config.head_dim,), "self_attn.k_norm": (config.head_dim,)}
@@ -59,6 +71,7 @@ ARCHITECTURES = {
     "llama": Architecture(llama, _PRE_NORMS, has_head_norm=False),
     "qwen2": Architecture(llama, _PRE_NORMS, has_head_norm=False),
     "qwen3": Architecture(qwen3, _PRE_NORMS, has_head_norm=True),
+    "qwen3moe": Architecture(qwen3moe, _PRE_NORMS, has_head_norm=True),
 }
 
 

@@ -6,6 +6,10 @@ from fastgo.graph.dag import Tensor
 from fastgo.models.forward import Forward
 from fastgo.ops.attention import attention
 from fastgo.ops.glu import glu
+from fastgo.ops.matmul import matmul
+from fastgo.ops.moe_combine import moe_combine
+from fastgo.ops.moe_matmul import moe_matmul
+from fastgo.ops.moe_route import moe_route
 from fastgo.ops.rope_cache import rope_cache
 
 
@@ -41,3 +45,17 @@ def gated_feed_forward(forward: Forward, layer: int, x: Tensor) -> Tensor:
     up = forward.project(layer, "mlp.up_proj", x)
     hidden = glu(gate, up, activation=forward.config.hidden_activation)
     return forward.project(layer, "mlp.down_proj", hidden)
+
+
+def mixture_of_experts(forward: Forward, layer: int, x: Tensor) -> Tensor:
+    """x (rows, hidden_size), already normed -> (rows, hidden_size). Shazeer et al. 2017.
+
+    A token's feed-forward network is the sum of those of its best experts, weighted by the router's softmax.
+    """
+    config = forward.config
+    router = matmul(x, forward.layer_weight(layer, "mlp.gate"))
+    routing = moe_route(router, top_k=config.num_experts_per_tok, normalise=config.norm_topk_prob)
+    gate = moe_matmul(x, forward.layer_weight(layer, "mlp.experts.gate_proj"), routing)
+    up = moe_matmul(x, forward.layer_weight(layer, "mlp.experts.up_proj"), routing)
+    hidden = glu(gate, up, activation=config.hidden_activation)
+    return moe_combine(moe_matmul(hidden, forward.layer_weight(layer, "mlp.experts.down_proj"), routing), routing)

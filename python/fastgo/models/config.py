@@ -50,7 +50,8 @@ class ModelConfig:
 
     `sliding_window` is 0 for none. `layer_is_sliding` has one entry a layer, or none where no layer slides.
     `query_scale` multiplies q·k. `embedding_scale` multiplies embedding rows. `biases` names the projections of a layer
-    that add one, such as "self_attn.q_proj".
+    that add one, such as "self_attn.q_proj". `num_experts` is 0 for a dense model; an expert's feed-forward network is
+    `moe_intermediate_size` wide, and with `norm_topk_prob` the weights of the chosen ones add up to 1.
     """
 
     architecture: str  # a name of architectures.py
@@ -72,6 +73,10 @@ class ModelConfig:
     hidden_activation: str = "silu"  # "silu" | "gelu_tanh"
     tie_word_embeddings: bool = True
     biases: tuple[str, ...] = ()
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
+    norm_topk_prob: bool = True
 
     @property
     def attention_scale(self) -> float:

@@ -6,6 +6,8 @@ in the config: Mistral's sliding window, Qwen 2.5's biases of q, k and v, Llama 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastgo.graph.dag import Tensor
 from fastgo.models.blocks import gated_feed_forward, grouped_query_attention
 from fastgo.models.forward import Forward
@@ -15,8 +17,13 @@ from fastgo.ops.matmul import matmul
 from fastgo.ops.rms_norm import rms_norm
 
 
-def llama(forward: Forward, *, has_head_norm: bool = False) -> Tensor:
-    """Logits (len(output_rows), vocab_size) float32. `has_head_norm` is what Qwen 3 adds."""
+def llama(
+    forward: Forward,
+    *,
+    has_head_norm: bool = False,
+    feed_forward: Callable[[Forward, int, Tensor], Tensor] = gated_feed_forward,
+) -> Tensor:
+    """Logits (len(output_rows), vocab_size) float32. `has_head_norm` and another `feed_forward` are Qwen 3's."""
     config, eps = forward.config, forward.config.rms_norm_eps
     x = embed(forward.weight("model.embed_tokens.weight"), forward.tokens)
     for layer in range(config.num_hidden_layers):
@@ -24,6 +31,6 @@ def llama(forward: Forward, *, has_head_norm: bool = False) -> Tensor:
         x = add(x, grouped_query_attention(forward, layer, h, rope=forward.rope, has_head_norm=has_head_norm))
 
         h = rms_norm(x, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps)
-        x = add(x, gated_feed_forward(forward, layer, h))
+        x = add(x, feed_forward(forward, layer, h))
     x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
     return matmul(x, forward.head())
