@@ -21,7 +21,8 @@ def convert(
     source: Annotated[str, typer.Argument(help="Hugging Face folder, .gguf file, model folder or a known name.")],
     out: Annotated[Path, typer.Argument(help="The new model folder.", metavar="OUT")],
     quantize: Annotated[
-        str, typer.Option(help="Formats of the matrices.", metavar="none|q8|q4|q4-mixed", show_default=True)
+        str,
+        typer.Option(help="Formats of the matrices.", metavar="none|q8|q4|q4-mixed|int8-channel", show_default=True),
     ] = "none",
     keep: Annotated[
         list[str] | None,
