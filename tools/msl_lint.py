@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from msl_lint_lib import clang, pointers, rules
+from msl_lint_lib import clang, kernels, pointers, rules
 from msl_lint_lib.finding import Finding
 from mslc_lib.errors import MslError
 from mslc_lib.parser import parse
@@ -40,6 +40,7 @@ def lint(path: Path, include_directories: Sequence[Path] = ()) -> list[Finding]:
         findings.add(Finding(error.file, error.line, error.message))
     findings.update(rules.find(tokens, declarations))
     findings.update(pointers.find(declarations))
+    findings.update(kernels.find(declarations))
     findings.update(clang.find(tokens, declarations))
     return sorted(findings)
 
