@@ -9,11 +9,10 @@
 #include <metal_stdlib>
 
 #include "include/attention_args.h"
+#include "include/attention_merge.h"
 using namespace metal;
 
 constant constexpr uint SIMDGROUPS = 4;
-// Smaller than any score, yet finite: infinities don't survive fast math.
-constant constexpr float LOWEST = -1e30f;
 
 template <typename T, uint PER_LANE>
 kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
@@ -69,23 +68,8 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
     partial[simdgroup][lane + i * 32] = sum[i];
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (simdgroup != 0) {
-    return;
-  }
-  float overall = best[0];
-  for (uint s = 1; s < SIMDGROUPS; s++) {
-    overall = max(overall, best[s]);
-  }
-  float denominator = 0.0f;
-  for (uint s = 0; s < SIMDGROUPS; s++) {
-    denominator += total[s] * precise::exp(best[s] - overall);
-  }
-  for (uint d = lane; d < head_dim; d += 32) {
-    float numerator = 0.0f;
-    for (uint s = 0; s < SIMDGROUPS; s++) {
-      numerator += partial[s][d] * precise::exp(best[s] - overall);
-    }
-    y[row_start + d] = numerator / denominator;
+  if (simdgroup == 0) {
+    merge_parts<SIMDGROUPS>(best, total, partial[0], PER_LANE * 32, head_dim, lane, y + row_start);
   }
 }
 

@@ -36,6 +36,7 @@ from fastgo.ops.moe_group import moe_group
 from fastgo.ops.moe_matmul import moe_matmul
 from fastgo.ops.moe_route import Routing, moe_route
 from fastgo.ops.rms_norm import rms_norm
+from fastgo.ops.rope_attention import ROPE_ATTENTION
 from fastgo.ops.rope_cache import rope_cache
 from fastgo.ops.sample import sample
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
@@ -108,6 +109,14 @@ def _rope_cache(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, T
     return {"q_out": q_out, "k_cache": k_cache, "v_cache": v_cache}
 
 
+def _rope_attention(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    caches = {name: graph.alias(t[name]) for name in ("k_cache", "v_cache")}
+    outputs = {**caches, "y": graph.output("y", t["q"].shape)}
+    inputs = {name: tensor for name, tensor in t.items() if name not in caches}
+    graph.add_node(ROPE_ATTENTION, inputs, outputs, **attributes)
+    return outputs
+
+
 def _sample(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     sample(**t)
     return {name: t[name] for name in ("token", "next_position", "history")}
@@ -135,6 +144,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "moe_matmul": _moe_matmul,
     "moe_route": _moe_route,
     "rms_norm": lambda _, t, a: {"y": rms_norm(**t, **a)},
+    "rope_attention": _rope_attention,
     "rope_cache": _rope_cache,
     "sample": _sample,
     "sandwich_norm": lambda graph, t, a: _in_place_norm(SANDWICH_NORM, graph, t, a),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fastgo import tolerances
-from fastgo.ops import attention, cases, rope_cache
+from fastgo.ops import attention, cases, rope_attention, rope_cache
 from harness import Array, error, random_rows, run
 from variants import Variant
 
@@ -145,6 +145,30 @@ def test_rope_cache_in_bfloat16(variant: Variant) -> None:
         got |= {name: (got[name].astype(np.uint32) << 16).view(np.float32) for name in caches}
         want = rope_cache.reference(**in_doubles(inputs | widened), eps=1e-6)
         check_rope_cache(variant, case, got, want, "bfloat16")
+
+
+@pytest.mark.parametrize("has_head_norm", [False, True])
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
+def test_rope_attention(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+    """One row: the same caches and attention as by the two kernels; what lies beyond is not read."""
+    for heads, kv_heads, head_dim, capacity, position, window in cases.ROPE_ATTENTION:
+        inputs = rope_cache_inputs((1, heads, kv_heads, head_dim, capacity, position), has_head_norm)
+        inputs |= {name: inputs[name].astype(dtype) for name in ("k_cache", "v_cache")}
+        for name in ("k_cache", "v_cache"):
+            inputs[name][0] = np.nan
+            inputs[name][:, :, position:] = np.nan
+        attributes = {"scale": head_dim**-0.5, "window": window, "eps": 1e-6}
+        got = variant.call(run, "rope_attention", inputs, attributes)
+        seen = {n: x[1:, :, : position + 1] if n.endswith("cache") else x for n, x in in_doubles(inputs).items()}
+        seen["sequences"] = np.zeros(1, np.int32)
+        keys, values, y = rope_attention.reference(**seen, **attributes)
+        case = (1, heads, kv_heads, head_dim, capacity, position)
+        written = {n: got[n][1:, :, : position + 1] for n in ("k_cache", "v_cache")}
+        check_rope_cache(variant, case, written | {"q_out": y}, (y, keys, values), np.dtype(dtype).name)
+        # The own key and value are rounded to the cache's type before they are used.
+        worst = error(got["y"], y)
+        rounding = tolerances.KERNELS["rope_cache", np.dtype(dtype).name] + position * 2.0**-22
+        assert worst <= 5 * rounding, (case, worst)
 
 
 def check_rope_cache(

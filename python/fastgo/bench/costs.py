@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastgo import _fastmetal
 from fastgo.assets import quant
 from fastgo.graph.dag import ELEMENT_BYTES, KernelCall, Node, Storage, Tensor
 
@@ -38,13 +37,13 @@ def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
         return Cost(nbytes, sum(2 * pairs * t.shape[1] * t.shape[2] for t in weights))
     nbytes += sum(_weight_nbytes(t) for t in weights)
     operations = sum(2 * rows * t.size for t in weights if len(t.shape) == 2)
-    cached = [(name, tensor) for name, tensor in tensors.items() if len(tensor.shape) == 4]
-    writes = {a["name"]: a["writes"] for a in _fastmetal.kernel(call.kernel)["arguments"]}
-    for name, cache in cached:
+    cached = [tensor for name, tensor in tensors.items() if name.endswith("_cache")]
+    is_attention = "window" in node.attributes
+    for cache in cached:
         _, kv_heads, _, head_dim = cache.shape
-        span = rows if writes[name] else len(_visible_span(positions, node.window))
+        span = len(_visible_span(positions, node.window)) if is_attention else rows
         nbytes += kv_heads * span * head_dim * ELEMENT_BYTES[cache.dtype]
-    if node.op.name == "attention":
+    if is_attention and cached:
         seen = sum(len(_visible_span(range(p, p + 1), node.window)) for p in positions)
         operations += 4 * node.inputs["q"].shape[1] * seen
     return Cost(nbytes, operations)

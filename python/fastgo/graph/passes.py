@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
+from fastgo.ops.attention import ATTENTION
 from fastgo.ops.dropout import DROPOUT
 from fastgo.ops.glu import GLU
 from fastgo.ops.matmul import MATMUL
@@ -17,6 +18,8 @@ from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_matmul import MOE_MATMUL
 from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
 from fastgo.ops.rms_norm import RMS_NORM
+from fastgo.ops.rope_attention import DTYPES, HEAD_DIMS, ROPE_ATTENTION
+from fastgo.ops.rope_cache import ROPE_CACHE
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
 
@@ -167,6 +170,27 @@ def fuse_matmul_glu(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def fuse_rope_attention(graph: Graph) -> int:
+    """The write of one row's key and value into the cache, and the attention of that row."""
+    rewriter = _Rewriter(graph)
+    for node in rewriter.nodes(ATTENTION):
+        q, keys, values = (node.inputs[name] for name in ("q", "k_cache", "v_cache"))
+        rope = _produced_by(q, ROPE_CACHE)
+        if rope is None or keys is not rope.outputs["k_cache"] or values is not rope.outputs["v_cache"]:
+            continue
+        head_dim, is_whole_head = keys.shape[3], 2 * rope.inputs["frequencies"].shape[0] == keys.shape[3]
+        if q.shape[0] != 1 or head_dim not in HEAD_DIMS or not is_whole_head or rope.is_interleaved:
+            continue
+        if keys.dtype not in DTYPES or not rewriter.is_only_for(q, node) or not rewriter.can_wait(rope, node):
+            continue
+        if any(node.inputs[name] is not rope.inputs[name] for name in ("positions", "sequences")):
+            continue
+        outputs = {"k_cache": keys, "v_cache": values, "y": node.outputs["y"]}
+        attributes = {"scale": node.scale, "window": node.window, "eps": rope.eps}
+        rewriter.replace([rope, node], Node(ROPE_ATTENTION, dict(rope.inputs), outputs, attributes))
+    return rewriter.finish()
+
+
 def remove_dropout(graph: Graph) -> int:
     """At inference dropout's output is its input: readers of one get the other."""
     removed: set[Node] = set()
@@ -204,6 +228,7 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "add_rms_norm": fuse_add_rms_norm,
     "sandwich_norm": fuse_sandwich_norm,
     "matmul_glu": fuse_matmul_glu,
+    "rope_attention": fuse_rope_attention,
 }
 
 

@@ -111,5 +111,16 @@ ROPE_CACHE = (
     (3, 8, 1, 80, 4000, 3900),
 )
 
+# (heads, kv_heads, head_dim, capacity, position, window): the first position, windows, groups of many sizes
+ROPE_ATTENTION = (
+    (1, 1, 64, 1, 0, 0),
+    (4, 1, 256, 64, 63, 0),
+    (4, 1, 256, 600, 577, 512),
+    (9, 3, 64, 130, 128, 0),
+    (8, 1, 128, 40, 33, 8),
+    (5, 1, 64, 17, 16, 1),
+    (16, 8, 128, 300, 5, 0),
+)
+
 # vocab_size: within one span of the sampling kernel, at its edges, and over several.
 VOCABULARIES = (1, 31, 300, 4095, 4096, 4097, 49152, 262144)

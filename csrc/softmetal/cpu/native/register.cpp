@@ -6,14 +6,15 @@
 
 namespace softmetal::cpu::native {
 
-#define FASTGO_DECLARE_TABLES(isa)           \
-  namespace isa {                            \
-  extern const NativeTable matmul_table;     \
-  extern const NativeTable attention_table;  \
-  extern const NativeTable moe_table;        \
-  extern const NativeTable norm_table;       \
-  extern const NativeTable rope_cache_table; \
-  extern const NativeTable sample_table;     \
+#define FASTGO_DECLARE_TABLES(isa)               \
+  namespace isa {                                \
+  extern const NativeTable matmul_table;         \
+  extern const NativeTable attention_table;      \
+  extern const NativeTable moe_table;            \
+  extern const NativeTable norm_table;           \
+  extern const NativeTable rope_attention_table; \
+  extern const NativeTable rope_cache_table;     \
+  extern const NativeTable sample_table;         \
   }
 
 FASTGO_DECLARE_TABLES(baseline)
@@ -77,8 +78,9 @@ bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf
 // Ranks: later instruction sets win; two tables of one set may hold the same kernel at different ranks.
 bool add_all() {
 #if defined(__x86_64__)
-  for (const NativeTable* table : {&avx512::matmul_table, &avx512::attention_table, &avx512::moe_table,
-                                   &avx512::norm_table, &avx512::rope_cache_table, &avx512::sample_table}) {
+  for (const NativeTable* table :
+       {&avx512::matmul_table, &avx512::attention_table, &avx512::moe_table, &avx512::norm_table,
+        &avx512::rope_attention_table, &avx512::rope_cache_table, &avx512::sample_table}) {
     add_table(*table, "avx512", 30, &has_avx512);
   }
   add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
@@ -86,15 +88,16 @@ bool add_all() {
   add_table(avx2::matmul_int16_table, "avx2", 21, &has_avx2);
   add_table(avx512::matmul_vnni_table, "avx512", 31, &has_avx512);
   for (const NativeTable* table : {&avx2::matmul_table, &avx2::attention_table, &avx2::moe_table, &avx2::norm_table,
-                                   &avx2::rope_cache_table, &avx2::sample_table}) {
+                                   &avx2::rope_attention_table, &avx2::rope_cache_table, &avx2::sample_table}) {
     add_table(*table, "avx2", 20, &has_avx2);
   }
   const char* const baseline_name = "x86-64-v2";
 #else
   const char* const baseline_name = "neon";
 #endif
-  for (const NativeTable* table : {&baseline::matmul_table, &baseline::attention_table, &baseline::moe_table,
-                                   &baseline::norm_table, &baseline::rope_cache_table, &baseline::sample_table}) {
+  for (const NativeTable* table :
+       {&baseline::matmul_table, &baseline::attention_table, &baseline::moe_table, &baseline::norm_table,
+        &baseline::rope_attention_table, &baseline::rope_cache_table, &baseline::sample_table}) {
     add_table(*table, baseline_name, 10, &always);
   }
   return true;

@@ -1,0 +1,64 @@
+// Rotary embedding of one head, with the norm before it where there is one.
+#pragma once
+
+#include "cpu/native/vector.h"
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+
+struct Rotation {
+  std::uint32_t half_dim;  // pairs that rotate
+  bool is_interleaved;     // 2i pairs with 2i + 1, else i with i + half_dim
+  const float* cosines;    // (half_dim,)
+  const float* sines;
+};
+
+inline void fill_rotation(float position, const float* frequencies, std::uint32_t half_dim, float* cosines,
+                          float* sines) {
+  for (std::uint32_t i = 0; i < half_dim; i++) {
+    const float angle = position * frequencies[i];
+    cosines[i] = __builtin_cosf(angle);
+    sines[i] = __builtin_sinf(angle);
+  }
+}
+
+template <bool is_interleaved, typename Out>
+void rotate_pairs(const float* x, const float* weight, float scale, const Rotation& rotation, Out* out) {
+  for (std::uint32_t i = 0; i < rotation.half_dim; i++) {
+    const std::uint32_t a = is_interleaved ? 2 * i : i;
+    const std::uint32_t b = is_interleaved ? 2 * i + 1 : i + rotation.half_dim;
+    float first = x[a] * scale;
+    float second = x[b] * scale;
+    if (weight != nullptr) {
+      first *= weight[a];
+      second *= weight[b];
+    }
+    const float c = rotation.cosines[i];
+    const float s = rotation.sines[i];
+    store_from_float(out + a, first * c - second * s);
+    store_from_float(out + b, second * c + first * s);
+  }
+}
+
+template <typename Out>
+void rotate_head(const float* x, const float* weight, float eps, std::uint32_t head_dim, const Rotation& rotation,
+                 Out* out) {
+  float scale = 1.0f;
+  if (weight != nullptr) {
+    Vector sums = {};
+    float sum = 0.0f;
+    std::uint32_t i = 0;
+    for (; i + width <= head_dim; i += width) sums += load(x + i) * load(x + i);
+    for (; i < head_dim; i++) sum += x[i] * x[i];
+    scale = 1.0f / __builtin_sqrtf((sum + horizontal_sum(sums)) / static_cast<float>(head_dim) + eps);
+  }
+  if (rotation.is_interleaved) {
+    rotate_pairs<true>(x, weight, scale, rotation, out);
+  } else {
+    rotate_pairs<false>(x, weight, scale, rotation, out);
+  }
+  for (std::uint32_t i = 2 * rotation.half_dim; i < head_dim; i++) {
+    store_from_float(out + i, x[i] * scale * (weight != nullptr ? weight[i] : 1.0f));
+  }
+}
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -1,0 +1,74 @@
+"""Dependent stages of a decode layer with heads as large as the models' own: they may shrink, not grow."""
+
+from __future__ import annotations
+
+import pytest
+from fastgo import _fastmetal
+from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.graph.lower import Lowering, Memory
+from fastgo.graph.passes import run_passes
+from fastgo.models.architectures import get_architecture
+from fastgo.models.config import ModelConfig, RopeConfig
+from fastgo.models.forward import Forward, LayerCache
+
+HIDDEN, WIDTH, VOCABULARY, CAPACITY = 64, 96, 40, 32
+
+
+def decode_program(architecture: str, head_dim: int, layers: int) -> _fastmetal.Program:
+    """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
+    config = ModelConfig(
+        architecture=architecture,
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=head_dim,
+        rms_norm_eps=1e-6,
+        max_position_embeddings=CAPACITY,
+        query_scale=1.0,
+        rope=RopeConfig(10_000.0),
+        layer_is_sliding=(False,) * layers,
+    )
+    device, graph = _fastmetal.Device(0), Graph()
+    described = get_architecture(architecture)
+    shapes = dict(described.expected_shapes(config))
+    weights: dict[str, Tensor] = {}
+    buffers: dict[str, _fastmetal.Buffer] = {}
+
+    def weight(name: str) -> Tensor:
+        return weights.setdefault(name, graph.tensor(name, shapes[name], "f32", Storage.WEIGHT))
+
+    def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+        return graph.tensor(name, shape, dtype, Storage.STATE)
+
+    def memory(tensor: Tensor) -> Memory:
+        if tensor.name not in buffers:
+            buffers[tensor.name] = device.buffer(tensor.nbytes, tensor.name)
+        return Memory(buffers[tensor.name], 0, tensor.nbytes)
+
+    cache_shape = (1, config.num_key_value_heads, CAPACITY, head_dim)
+    forward = Forward(
+        config=config,
+        weight=weight,
+        **{name: state(name, (1,), "i32") for name in ("tokens", "positions", "sequences")},
+        rope=state("rope", (head_dim // 2,), "f32"),
+        local_rope=None,
+        cache=[
+            LayerCache(state(f"keys {i}", cache_shape, "f16"), state(f"values {i}", cache_shape, "f16"))
+            for i in range(layers)
+        ],
+        output_rows=range(1),
+    )
+    graph.results.append(described.forward(forward))
+    run_passes(graph)
+    return Lowering(device, graph, memory).record("decode")
+
+
+@pytest.mark.parametrize(("architecture", "head_dim"), [("gemma3", 256), ("qwen3", 128), ("llama", 64)])
+def test_a_decode_layer_is_seven_stages(architecture: str, head_dim: int) -> None:
+    """q k v; rotary, cache and attention; output; norms; gate and up; down; norms."""
+    few, many = (decode_program(architecture, head_dim, layers) for layers in (2, 5))
+    assert many.stage_count - few.stage_count <= 3 * 7
+    assert many.dispatch_count - few.dispatch_count <= 3 * 9
