@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from fastgo.engine.sampling import Sampling
 from fastgo.engine.session import Session
 from fastgo.errors import UnsupportedModelError, UsageError
 from fastgo.models.config import ModelConfig
-from fastgo.text.chat import render
+from fastgo.text.chat import render, shielded
 from fastgo.text.stream import TextStream
 from fastgo.text.tokenizer import Tokenizer
 
@@ -118,7 +119,7 @@ class LLM:
 
     def chat(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         *,
         max_tokens: int | None = None,
         temperature: float = 0.0,
@@ -126,17 +127,25 @@ class LLM:
         top_k: int = 0,
         top_p: float = 1.0,
         min_p: float = 0.0,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        thinking: bool | None = None,
     ) -> Iterator[str]:
-        """Yields the answer to a conversation of {"role", "content"} messages. Raises UsageError without a template."""
+        """Yields the answer to a conversation of {"role", "content"} messages.
+
+        `tools` are JSON schemas of functions, for templates that offer them to the model. `thinking` switches a model's
+        thinking on or off where its template can; None leaves it to the template. Raises UsageError without a template.
+        """
         template = self.model.manifest.chat_template
         if not template:
             raise UsageError(f"model {self.model.name} has no chat template", hint="use generate(prompt, raw=True)")
         tokenizer = self.tokenizer
         text = render(
             template,
-            [{**message, "content": tokenizer.shield(message["content"])} for message in messages],
+            shielded(list(messages), tokenizer.shield),
             bos_token=tokenizer.token_text(tokenizer.bos_id),
             eos_token=tokenizer.token_text(tokenizer.eos_id),
+            tools=None if tools is None else shielded(list(tools), tokenizer.shield),
+            **({} if thinking is None else {"enable_thinking": thinking}),
         )
         sampling = Sampling(temperature, seed, top_k, top_p, min_p)
         return self._stream(tokenizer.encode_prompt(text, special=True), max_tokens, sampling)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastgo.errors import FastgoError, InvalidFileError, UsageError
-from fastgo.text.chat import render
+from fastgo.text.chat import render, shielded
 from vocabularies import Exported
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -162,3 +162,16 @@ def test_no_other_error_escapes() -> None:
     ):
         with pytest.raises(FastgoError):
             rendered(template)
+
+
+def test_every_text_of_a_message_is_shielded() -> None:
+    message = {
+        "role": "user",
+        "content": [{"text": "a"}, 7, None],
+        "tool_calls": ({"name": "b", "arguments": {"c": "d"}},),
+    }
+    assert shielded(message, str.upper) == {
+        "role": "USER",
+        "content": [{"text": "A"}, 7, None],
+        "tool_calls": [{"name": "B", "arguments": {"c": "D"}}],
+    }

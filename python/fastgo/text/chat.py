@@ -6,7 +6,7 @@ limits are in sandbox.py. Jinja2 is imported on first use, as plain prompts need
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -67,6 +67,15 @@ def render(
         raise _invalid("it calls itself without end") from None
     except Exception as error:  # any failure of foreign code, down to its own type errors, is the file's fault
         raise _invalid(_one_line(error) or type(error).__name__) from None
+
+
+def shielded(value: Any, shield: Callable[[str], str]) -> Any:
+    """A message or a tool with `shield` applied to every text in it, however nested; names of fields stay."""
+    if isinstance(value, str):
+        return shield(value)
+    if isinstance(value, Mapping):
+        return {name: shielded(item, shield) for name, item in value.items()}
+    return [shielded(item, shield) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _refuse(message: object = "") -> NoReturn:
