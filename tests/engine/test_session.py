@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from fastgo.engine import kv_cache
@@ -173,6 +175,16 @@ def test_two_sessions_share_an_engine(engine: Engine) -> None:
     generations = [Session(engine).generate(prompt, GREEDY, 10) for prompt in prompts]
     together = list(zip(*generations, strict=True))
     assert [list(tokens) for tokens in zip(*together, strict=True)] == alone
+
+
+def test_an_idle_session_leaves_the_processor_alone(engine: Engine) -> None:
+    """Threads that wait for the next pass spin for a moment only."""
+    session = Session(engine)
+    list(session.generate(ids_of(5), Sampling(), 4))
+    time.sleep(0.1)
+    used = time.process_time()
+    time.sleep(0.4)
+    assert time.process_time() - used < 0.04
 
 
 def test_single_token_prompt_and_answer(engine: Engine) -> None:
