@@ -45,6 +45,7 @@ from fastgo.ops.soft_cap import soft_cap
 from fastgo.ops.transpose_2d import transpose_2d
 
 Array = npt.NDArray[Any]
+_GUARD, _GUARD_BYTES = 0xA5, 256  # what lies behind every input and state tensor, and must stay
 Tensors = Mapping[str, Tensor]
 Attributes = Mapping[str, Any]
 
@@ -170,8 +171,9 @@ class Bench:
         else:
             tensor = self.graph.tensor(name, value.shape, _DTYPES[value.dtype.name], Storage.STATE)
             content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-        buffer = self.device.buffer(content.size, name)
+        buffer = self.device.buffer(content.size + _GUARD_BYTES, name)
         np.frombuffer(buffer, np.uint8, content.size)[:] = content
+        np.frombuffer(buffer, np.uint8, _GUARD_BYTES, content.size)[:] = _GUARD
         self.tensors[name] = tensor
         self._memory[tensor] = Memory(buffer, 0, content.size)
 
@@ -191,6 +193,9 @@ class Bench:
     def run(self) -> dict[str, Array]:
         """Runs the graph once; the outputs' values by name."""
         self.device.submit([self.program]).wait()
+        for tensor, memory in self._memory.items():
+            guard = np.frombuffer(memory.buffer, np.uint8, _GUARD_BYTES, memory.nbytes)
+            assert (guard == _GUARD).all(), f"something was written beyond the end of {tensor.name}"
         return {name: self._read(memory, tensor) for name, (memory, tensor) in self._outputs.items()}
 
     def _fill_arena_with_nan(self, lowering: Lowering) -> None:
