@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastgo.assets import head_index, quant
 from fastgo.assets.head_index import DIRECTIONS, Spread
+from fastgo.assets.split_bytes import join_bytes, split_bytes
 from fastgo.ops.exact_head import NOT_FINISHED, IndexTensors, exact_head
 from fastgo.ops.matmul import matmul
 from harness import Array, Bench, Weight
@@ -23,7 +24,7 @@ def head(rng: np.random.Generator, rows: int, columns: int) -> Weight:
     low = np.clip(rng.normal(0.0, 45.0, (rows, columns)), -128, 127).astype(np.int8)
     planar = np.zeros(quant.total_nbytes("q8_split", rows, columns), np.uint8)
     views = quant.plane_views("q8_split", planar, rows, columns)
-    views["low"][:], views["high"][:] = quant.split_bytes(low)
+    views["low"][:], views["high"][:] = split_bytes(low)
     views["scales"][:] = rng.uniform(0.5, 1.5, views["scales"].shape) * rng.lognormal(-6.0, 0.3, (rows, 1))
     return Weight("q8_split", (rows, columns), planar)
 
@@ -140,8 +141,8 @@ def _nibbles(plane: Array) -> Array:
 
 def test_split_bytes_round_trip() -> None:
     values = np.arange(-128, 128, dtype=np.int8).reshape(4, 64)
-    low, high = quant.split_bytes(values)
-    assert np.array_equal(quant.join_bytes(low, high), values)
+    low, high = split_bytes(values)
+    assert np.array_equal(join_bytes(low, high), values)
     planar = np.concatenate((low.reshape(-1), high.reshape(-1), np.ones(8, np.float16).view(np.uint8)))
     planar = np.pad(planar, (0, quant.total_nbytes("q8_split", 4, 64) - planar.size))
     assert np.array_equal(quant.dequantize("q8_split", planar, 4, 64), values.astype(np.float32))

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat, split_bytes
+from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat
+from fastgo.assets.split_bytes import split_bytes
 from fastgo.errors import InvalidFileError
 
 _SUPER_BLOCK = 256
