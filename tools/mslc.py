@@ -6,6 +6,7 @@ Exit status: 0 done, 1 a shader that is not accepted (one line FILE:LINE: error:
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -37,9 +38,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _translate(options: argparse.Namespace, text: Preprocessed) -> str:
-    stem = options.file.stem
-    if not stem.isidentifier():
-        raise MslError(str(options.file), 1, f"the file's stem '{stem}' must be an identifier")
+    stem = re.sub(r"\W|^(?=\d)", "_", options.file.stem)
     if options.emit == "source":
         return text.source
     module = analyse(parse(text.tokens))

@@ -110,6 +110,14 @@ def test_translation_does_not_depend_on_the_run(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.parametrize(("stem", "name"), [("two-words", "two_words"), ("3d", "_3d")])
+def test_any_file_name_gives_an_identifier(tmp_path: Path, stem: str, name: str) -> None:
+    path, output = tmp_path / f"{stem}.metal", tmp_path / "out.cpp"
+    path.write_text(HEAD + "kernel void f(device float* y [[buffer(0)]]) { y[0] = 1.0f; }\n")
+    assert run_mslc(path, "--emit", "cpp", "-o", output).returncode == 0
+    assert f" compiled_{name};" in output.read_text()
+
+
 def test_known_library_names_exist(tmp_path: Path) -> None:
     source = tmp_path / "names.cpp"
     uses = "".join(f"using metal::{name};\n" for name in sorted(STANDARD_FUNCTIONS))
