@@ -91,13 +91,16 @@ class LLM:
         min_p: float = 0.0,
         system: str | None = None,
         raw: bool = False,
+        thinking: bool | None = None,
     ) -> Iterator[str]:
         """Yields the continuation as pieces of text.
 
         A model with a chat template answers the prompt, others (or any with `raw`) continue it. Ends at the model's end
-        token, after `max_tokens`, or when the context is full. Sampling: engine/sampling.py.
+        token, after `max_tokens`, or when the context is full. Sampling: engine/sampling.py; `thinking`: as in `chat`.
         """
         if raw or not self.is_chat:
+            if thinking is not None:
+                raise UsageError("thinking needs a model with a chat template", hint="leave out --think and --no-think")
             if system is not None:
                 raise UsageError(
                     "a system prompt needs a model with a chat template",
@@ -115,6 +118,7 @@ class LLM:
             top_k=top_k,
             top_p=top_p,
             min_p=min_p,
+            thinking=thinking,
         )
 
     def chat(

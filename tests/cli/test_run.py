@@ -113,3 +113,9 @@ def test_an_unexpected_failure_is_one_line_unless_asked(model: FakeModel, monkey
 def test_long_messages_are_not_wrapped(model: FakeModel) -> None:
     name = "x" * 300
     assert invoke("run", "-m", name, "hi").stderr.splitlines()[0] == f"fastgo: error: no such model: '{name}'"
+
+
+@pytest.mark.parametrize(("flag", "thinking"), [("--think", True), ("--no-think", False)])
+def test_thinking_reaches_the_model_where_it_is_asked_for(model: FakeModel, flag: str, thinking: bool) -> None:
+    assert invoke("run", "-m", "fake", "hi", flag).exit_code == 0
+    assert model.calls[-1][2]["thinking"] is thinking

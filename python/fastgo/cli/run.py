@@ -30,6 +30,10 @@ class _Sampling(TypedDict):
     min_p: float
 
 
+class _Options(_Sampling, total=False):
+    thinking: bool
+
+
 def run(
     model: Annotated[str, typer.Option("--model", "-m", help="Name, model folder or .gguf file.", metavar="NAME|PATH")],
     prompt: Annotated[
@@ -53,6 +57,9 @@ def run(
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
     ] = False,
+    think: Annotated[
+        bool | None, typer.Option("--think/--no-think", help="Think before the answer, for models that can do either.")
+    ] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Length of the context in tokens.")] = None,
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
@@ -66,9 +73,11 @@ def run(
         llm = fastgo.load(model, device=device, context=context, progress=progress)
     if max_tokens is None and (raw or not llm.is_chat):
         max_tokens = _CONTINUATION_TOKENS
-    sampling = _Sampling(
+    sampling = _Options(
         max_tokens=max_tokens, temperature=temperature, seed=seed, top_k=top_k, top_p=top_p, min_p=min_p
     )
+    if think is not None:
+        sampling["thinking"] = think
     with llm:
         if text is None:
             _converse(llm, system, raw, sampling)
@@ -113,7 +122,7 @@ def _answer(llm: LLM, pieces: Iterator[str]) -> str:
     return "".join(answer)
 
 
-def _converse(llm: LLM, system: str | None, raw: bool, sampling: _Sampling) -> None:
+def _converse(llm: LLM, system: str | None, raw: bool, sampling: _Options) -> None:
     """Asks and answers until /bye or the end of input. A base model continues each text on its own."""
     is_chat = llm.is_chat and not raw
     ui.note("/bye or Ctrl-D ends the conversation" if is_chat else "base model: it continues your text; /bye ends")
