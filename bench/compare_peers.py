@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 from fastgo.assets import catalog, repository
 from fastgo.bench.spread import Spread
 from fastgo.errors import FastgoError, UsageError
-from llama_cpp import find_or_build
+from llama_bench import find_or_build
 from peers import FastgoPeer, LlamaPeer, Peer, SpeedTest, prompt_of
 from quiet import OthersLoad, wait_until_quiet
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from fastgo.assets import repository
 from fastgo.errors import FastgoError, UsageError
 from fastgo.text.tokenizer import Tokenizer
-from llama_cpp import LlamaCpp
+from llama_bench import LlamaCpp
 
 _WORDS = ("the", "river", "runs", "down", "to", "a", "town", "and", "people", "walk", "along", "it", "in", "peace")
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <optional>
 
+#include "device_notes.h"
 #include "metal/device.h"
 #include "metal/error.h"
 #include "metal/shader_list.h"
@@ -90,6 +91,19 @@ py::dict capabilities_to_dict(const Capabilities& capabilities) {
 py::list devices() {
   py::list out;
   for (const Capabilities& capabilities : fastgo::metal::list_devices()) out.append(capabilities_to_dict(capabilities));
+  return out;
+}
+
+// Why kinds of devices are missing from devices().
+py::list device_notes() {
+  py::list out;
+  for (const fastgo::DeviceNote& note : fastgo::device_notes()) {
+    py::dict entry;
+    entry["kind"] = note.kind;
+    entry["text"] = note.text;
+    entry["is_there"] = note.is_there;
+    out.append(entry);
+  }
   return out;
 }
 
@@ -206,6 +220,7 @@ PYBIND11_MODULE(_fastmetal, module) {
   const auto error = py::register_exception<fastgo::metal::Error>(module, "Error");
   py::register_exception<fastgo::metal::OutOfMemory>(module, "OutOfMemory", error.ptr());
   module.def("devices", &devices);
+  module.def("device_notes", &device_notes);
   module.def("kernel", &kernel_to_dict, py::arg("name"));
   module.def("kernel_names", &kernel_names);
   define_buffers(module);

@@ -16,8 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from fastgo import _fastmetal
-from fastgo.engine.devices import device_kind
+from fastgo.engine.devices import device_kind, open_device
 
 Result = TypeVar("Result")
 
@@ -32,7 +31,7 @@ _X86_FLAGS: Mapping[str, frozenset[str]] = {
 
 def names() -> list[str]:
     """The variants of this machine, fastest first."""
-    if device_kind(_fastmetal.devices()[0]) != "cpu":
+    if device_kind(open_device().info) != "cpu":
         return ["device"]
     if platform.machine() not in ("x86_64", "AMD64"):
         return ["neon", "msl"]
@@ -84,7 +83,7 @@ def _enter(switches: Mapping[str, str]) -> None:
         stderr = os.dup(2)
         os.dup2(messages.fileno(), 2)
         try:
-            _fastmetal.Device(0).pipeline("rms_norm")
+            open_device().pipeline("rms_norm")
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)

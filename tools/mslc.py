@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from mslc_lib.emit_cpp import emit_cpp
+from mslc_lib.emit_cuda import emit_cuda, emit_cuda_table
 from mslc_lib.emit_reflect import emit_reflect
 from mslc_lib.emit_table import emit_table
 from mslc_lib.errors import MslError
@@ -29,7 +30,7 @@ def _define(text: str) -> tuple[str, str]:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mslc", description="Translate a Metal Shading Language file.")
     parser.add_argument("file", type=Path, metavar="FILE.metal")
-    parser.add_argument("--emit", required=True, choices=("reflect", "table", "source", "cpp"))
+    parser.add_argument("--emit", required=True, choices=("reflect", "table", "source", "cpp", "cuda", "cuda-table"))
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT")
     parser.add_argument("-I", dest="include", type=Path, action="append", default=[], metavar="DIR")
     parser.add_argument("-D", dest="define", type=_define, action="append", default=[], metavar="NAME=VALUE")
@@ -46,6 +47,10 @@ def _translate(options: argparse.Namespace, text: Preprocessed) -> str:
         return emit_reflect(module)
     if options.emit == "table":
         return emit_table(module, stem, text.source)
+    if options.emit == "cuda":
+        return emit_cuda(module, stem)
+    if options.emit == "cuda-table":
+        return emit_cuda_table(module, stem)
     return emit_cpp(module, stem, str(options.output))
 
 

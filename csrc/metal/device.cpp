@@ -1,22 +1,11 @@
 #include "metal/device.h"
 
+#include "metal/autorelease.h"
 #include "metal/error.h"
 #include "metal/mapped_file.h"
 
 namespace fastgo::metal {
 namespace {
-
-// Objects that Metal returns autoreleased live until the pool around the call ends.
-class AutoreleaseScope {
- public:
-  AutoreleaseScope() : pool_(NS::AutoreleasePool::alloc()->init()) {}
-  ~AutoreleaseScope() { pool_->release(); }
-  AutoreleaseScope(const AutoreleaseScope&) = delete;
-  AutoreleaseScope& operator=(const AutoreleaseScope&) = delete;
-
- private:
-  NS::AutoreleasePool* pool_;
-};
 
 Capabilities describe_device(MTL::Device* device) {
   return {device->name()->utf8String(), device->hasUnifiedMemory(), device->recommendedMaxWorkingSetSize(),
@@ -80,11 +69,11 @@ std::size_t Device::heap_alignment() const {
 
 std::shared_ptr<Buffer> Device::map_file(const std::string& path) {
   const AutoreleaseScope scope;
-  return metal::map_file(device_.get(), path, telemetry_);
+  return metal::map_file(device_.get(), queue_.get(), path, telemetry_);
 }
 
 std::shared_ptr<Program> Device::make_program(ReplayMode mode, const std::string& label) {
-  return std::make_shared<Program>(device_, pool_, mode, label);
+  return std::make_shared<Program>(device_, queue_, pool_, mode, label);
 }
 
 template <typename Encode>

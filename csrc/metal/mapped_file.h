@@ -1,4 +1,4 @@
-// A file's pages as one read-only device buffer, with no copy where device and host share memory.
+// A file as one read-only device buffer: its pages where device and host share memory, else a copy on the device.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,9 @@
 
 namespace fastgo::metal {
 
-// Maps `path` whole. Throws Error when it can't be opened or mapped, or when the device can't use host memory in place.
-std::shared_ptr<Buffer> map_file(MTL::Device* device, const std::string& path, std::shared_ptr<Telemetry> telemetry);
+// Takes `path` whole. Throws Error when it can't be opened, mapped or read, or when the device can't use host memory in
+// place, and OutOfMemory, before anything is read, when a copy does not fit.
+std::shared_ptr<Buffer> map_file(MTL::Device* device, MTL::CommandQueue* queue, const std::string& path,
+                                 std::shared_ptr<Telemetry> telemetry);
 
 }  // namespace fastgo::metal

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "metal/error.h"
+#include "metal/upload.h"
 
 namespace fastgo::metal {
 namespace {
@@ -47,9 +48,13 @@ void check(const Dispatch& dispatch) {
 
 }  // namespace
 
-Program::Program(NS::SharedPtr<MTL::Device> device, std::shared_ptr<BufferPool> pool, ReplayMode mode,
-                 std::string label)
-    : device_(std::move(device)), pool_(std::move(pool)), mode_(mode), label_(std::move(label)) {}
+Program::Program(NS::SharedPtr<MTL::Device> device, NS::SharedPtr<MTL::CommandQueue> queue,
+                 std::shared_ptr<BufferPool> pool, ReplayMode mode, std::string label)
+    : device_(std::move(device)),
+      queue_(std::move(queue)),
+      pool_(std::move(pool)),
+      mode_(mode),
+      label_(std::move(label)) {}
 
 void Program::dispatch(Dispatch dispatch) {
   if (finished_) throw Error("program " + label_ + " is finished and takes no more dispatches");
@@ -80,6 +85,11 @@ void Program::write_arguments() {
   for (std::size_t i = 0; i < dispatches_.size(); i++) {
     std::memcpy(bytes + argument_offsets_[i], dispatches_[i].arguments.data(), dispatches_[i].arguments.size());
   }
+  if (device_->hasUnifiedMemory()) return;
+  // Every kernel starts by reading its arguments: they must not lie on the far side of a bus.
+  const std::shared_ptr<Buffer> staging = std::move(arguments_);
+  arguments_ = pool_->allocate(total, Storage::device, label_ + " arguments");
+  upload(queue_.get(), *staging, *arguments_);
 }
 
 void Program::collect_resources() {

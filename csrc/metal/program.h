@@ -34,7 +34,8 @@ enum class ReplayMode { indirect, encoded };
 
 class Program {
  public:
-  Program(NS::SharedPtr<MTL::Device> device, std::shared_ptr<BufferPool> pool, ReplayMode mode, std::string label);
+  Program(NS::SharedPtr<MTL::Device> device, NS::SharedPtr<MTL::CommandQueue> queue, std::shared_ptr<BufferPool> pool,
+          ReplayMode mode, std::string label);
 
   // Throws Error when the dispatch does not fit its kernel.
   void dispatch(Dispatch dispatch);
@@ -55,6 +56,7 @@ class Program {
   void collect_resources();
 
   NS::SharedPtr<MTL::Device> device_;
+  NS::SharedPtr<MTL::CommandQueue> queue_;
   std::shared_ptr<BufferPool> pool_;
   ReplayMode mode_;
   std::string label_;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "device_notes.h"
 #include "shader_table.h"
 #include "softmetal/environment.h"
 #include "softmetal/event_state.h"
@@ -144,5 +145,12 @@ class Driver {
 
 // The driver of the machine's own cores.
 std::unique_ptr<Driver> make_cpu_driver(const Environment& environment);
+
+// A driver for each device of the machine, the best first. What can't be used goes into `notes`.
+struct FoundDrivers {
+  std::vector<std::unique_ptr<Driver>> drivers;
+  std::vector<fastgo::DeviceNote> notes;
+};
+FoundDrivers find_drivers(const Environment& environment);
 
 }  // namespace softmetal

@@ -27,6 +27,16 @@ unsigned thread_count(const std::string& value) {
   return 0;
 }
 
+// The same folder as fastgo.assets.repository.cache_dir() on Linux.
+std::string cache_folder() {
+  const std::string chosen = value_of("FASTGO_CACHE_DIR");
+  if (!chosen.empty()) return chosen;
+  const std::string user_caches = value_of("XDG_CACHE_HOME");
+  if (!user_caches.empty()) return user_caches + "/fastgo";
+  const std::string home = value_of("HOME");
+  return home.empty() ? "" : home + "/.cache/fastgo";
+}
+
 }  // namespace
 
 Environment read_environment() {
@@ -41,6 +51,9 @@ Environment read_environment() {
     ignored("FASTGO_CPU_KERNELS", kernels, "msl or native");
   }
   environment.cpu_isa = value_of("FASTGO_CPU_ISA");
+  environment.nvrtc = value_of("FASTGO_NVRTC");
+  const std::string cache = cache_folder();
+  environment.cuda_cache = cache.empty() ? "" : cache + "/cuda";
   return environment;
 }
 

@@ -36,7 +36,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def test_programs_are_found_by_the_environment(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llama_cpp import find_or_build
+    from llama_bench import find_or_build
 
     monkeypatch.setenv("LLAMA_BENCH", str(programs))
     found = find_or_build(programs.parent / "unused", 1)
@@ -47,7 +47,7 @@ def test_programs_are_found_by_the_environment(programs: Path, monkeypatch: pyte
 
 
 def test_a_failed_build_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import llama_cpp
+    import llama_bench
 
     monkeypatch.delenv("LLAMA_BENCH", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -57,11 +57,11 @@ def test_a_failed_build_names_its_log(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "cmake").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "cmake").chmod(0o755)
     with pytest.raises(CacheError, match=r"ended with 3; see .*build\.log"):
-        llama_cpp.find_or_build(tmp_path / "cache", 1)
+        llama_bench.find_or_build(tmp_path / "cache", 1)
 
 
 def test_figures_of_llama_cpp_are_medians(programs: Path) -> None:
-    from llama_cpp import LlamaCpp
+    from llama_bench import LlamaCpp
     from peers import LlamaPeer, SpeedTest
 
     peer = LlamaPeer(LlamaCpp(programs, None), Path("model.gguf"), threads=1)

@@ -16,7 +16,7 @@ GREEDY = Sampling()
 
 
 def ids_of(count: int, seed: int = 0) -> list[int]:
-    return np.random.default_rng(seed).integers(0, 299, count).tolist()
+    return np.random.default_rng(seed).integers(0, 297, count).tolist()
 
 
 def logits_from_scratch(engine: Engine, ids: list[int]) -> np.ndarray:
@@ -244,6 +244,8 @@ def test_senseless_sampling(options: dict[str, float]) -> None:
 
 def test_weights_that_are_not_finite(gemma_engine: Engine) -> None:
     """Reported when a token is drawn, at temperature zero and above; the file keeps its weights."""
+    if not gemma_engine.device.info["has_unified_memory"]:
+        pytest.skip("weights lie where the host can't write")
     memory = gemma_engine.weights["model.norm.weight"].memory
     np.frombuffer(memory.buffer, np.float32, 24, memory.offset)[:] = np.nan
     for sampling in (GREEDY, Sampling(1.0)):

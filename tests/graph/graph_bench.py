@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastgo import _fastmetal
+from fastgo.engine.devices import open_device
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 
@@ -18,7 +18,7 @@ class GraphBench:
     """`tensors` are the inputs; build on them with the operations' functions, then `run` or `evaluate` results."""
 
     def __init__(self, inputs: Mapping[str, Array]) -> None:
-        self.device = _fastmetal.Device(0)
+        self.device = open_device()
         self.graph = Graph()
         self.arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
         self.tensors = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastgo import _fastmetal
 from fastgo.assets import quant
+from fastgo.engine.devices import open_device
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import PASSES
@@ -156,7 +156,7 @@ class Bench:
     """A graph whose inputs are given as arrays. `tensors` may be viewed before they are used by an operation."""
 
     def __init__(self, inputs: Mapping[str, Array | Weight]) -> None:
-        self.device = _fastmetal.Device(0)
+        self.device = open_device()
         self.graph = Graph()
         self.tensors: dict[str, Tensor] = {}
         self._memory: dict[Tensor, Memory] = {}

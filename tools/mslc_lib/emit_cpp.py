@@ -50,10 +50,16 @@ _NO_KERNELS = "nullptr"
 
 def emit_cpp(module: Module, stem: str, output_name: str) -> str:
     """The C++ file that defines `compiled_<stem>`."""
-    return _Emitter(module, stem, output_name).run()
+    return CppEmitter(module, stem, output_name).run()
 
 
-class _Emitter:
+class CppEmitter:
+    """Prints one shader's declarations; emit_cuda prints them differently where a GPU needs it."""
+
+    open_text = _OPEN
+    close_text = _CLOSE
+    inline_text = "inline __attribute__((always_inline))"
+
     def __init__(self, module: Module, stem: str, output_name: str) -> None:
         self._module = module
         self._stem = stem
@@ -85,13 +91,13 @@ class _Emitter:
     def run(self) -> str:
         printer = self._printer
         printer.text(_PROLOGUE.format(stem=self._stem))
-        printer.text(_OPEN)
+        printer.text(self.open_text)
         self._standard_overloads()
         if self._module.constants:
             printer.text("void softmetal_load_constants(const ::softmetal::cpu::Launch& launch);")
         self._scope(self._module.declarations)
         self._load_function()
-        printer.text(_CLOSE)
+        printer.text(self.close_text)
         self._table()
         return printer.result()
 
@@ -133,7 +139,7 @@ class _Emitter:
     def _namespace(self, declaration: Namespace) -> None:
         is_metal = not self._path and declaration.name in ("metal", "std")
         if is_metal:
-            self._printer.text(_CLOSE)
+            self._printer.text(self.close_text)
         self._print(declaration.head)
         if declaration.name:
             names = [t.text for t in declaration.head if t.kind == "id" and t.text not in ("namespace", "inline")]
@@ -143,7 +149,7 @@ class _Emitter:
             del self._path[len(self._path) - len(names) :]
         self._printer.tokens([declaration.tokens[-1]])
         if is_metal:
-            self._printer.text(_OPEN)
+            self._printer.text(self.open_text)
 
     def _type(self, declaration: TypeDefinition) -> None:
         if declaration.keyword == "enum":
@@ -167,13 +173,14 @@ class _Emitter:
         self._print(variable.tokens)
 
     def _function(self, function: Function) -> None:
-        if not function.is_kernel:
+        if function.is_kernel:
+            self._kernel_function(function)
+        else:
             self._check_plain(function)
             self._print(function.tokens)
-            return
-        tokens = function.tokens
-        start = after_template(function)
-        body = tokens[function.body :] if function.body >= 0 else []
+
+    def _kernel_function(self, function: Function) -> None:
+        body: list[Token] = []
         if function.body >= 0:
             number = len(self._layouts)
             variables = threadgroup_memory.extract(function, number, self._fields)
@@ -181,9 +188,14 @@ class _Emitter:
             if variables.layout:
                 self._printer.text(variables.layout)
             body = variables.body
+        self._kernel_text(function, body)
+
+    def _kernel_text(self, function: Function, body: Sequence[Token]) -> None:
+        tokens = function.tokens
+        start = after_template(function)
         self._print(tokens[:start])
         head = [t for t in tokens[start : function.body if function.body >= 0 else None] if t.text != "inline"]
-        self._printer.tokens([synthetic("inline __attribute__((always_inline))", tokens[start])])
+        self._printer.tokens([synthetic(self.inline_text, tokens[start])])
         self._print(head)
         self._print(body)
 

@@ -63,6 +63,23 @@ def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVar
     return GroupVariables(output, layout, name, len(types))
 
 
+def shared_declarations(function: Function) -> list[Token]:
+    """The kernel's body with its threadgroup variables declared as CUDA's `__shared__`."""
+    body = function.tokens[function.body :]
+    output: list[Token] = []
+    position = 0
+    for statement in _statements(body):
+        if not _declares_object(body, statement):
+            continue
+        _variables(body, statement)
+        declaration = body[statement.start : statement.end]
+        output.extend(body[position : statement.start])
+        output.append(synthetic("__shared__", body[statement.start]))
+        output.extend(t for t in declaration if t.text not in ("threadgroup", "static"))
+        position = statement.end
+    return output + body[position:]
+
+
 def first_declaration(function: Function) -> Token | None:
     """The first token of a threadgroup variable's declaration in the body, if there is one."""
     body = function.tokens[function.body :]

@@ -2,8 +2,8 @@
 #include "softmetal/api/device.h"
 
 #include <algorithm>
-#include <mutex>
 #include <string>
+#include <vector>
 
 #include "softmetal/api/command_queue.h"
 #include "softmetal/api/descriptors.h"
@@ -17,16 +17,27 @@
 namespace softmetal {
 namespace {
 
-DeviceImpl& default_device() {
-  static std::mutex& mutex = *new std::mutex;
-  static DeviceImpl* device = nullptr;
-  std::lock_guard<std::mutex> lock(mutex);
-  if (!device) {
-    const Environment environment = read_environment();
-    validation::configure(environment);
-    device = make_object<DeviceImpl>(make_cpu_driver(environment));
+struct Devices {
+  std::vector<const NS::Object*> all;  // the best first
+  std::vector<fastgo::DeviceNote> notes;
+};
+
+Devices* open_devices() {
+  const Environment environment = read_environment();
+  validation::configure(environment);
+  FoundDrivers found = find_drivers(environment);
+  auto* devices = new Devices;
+  for (std::unique_ptr<Driver>& driver : found.drivers) {
+    devices->all.push_back(make_object<DeviceImpl>(std::move(driver)));
   }
-  return *device;
+  devices->notes = std::move(found.notes);
+  return devices;
+}
+
+// Made at the first request and kept for the life of the process.
+const Devices& devices() {
+  static const Devices& found = *open_devices();
+  return found;
 }
 
 // What newBuffer makes of a length that cannot be; "" if it is fine.
@@ -91,11 +102,13 @@ using softmetal::impl;
 using softmetal::make_object;
 namespace validation = softmetal::validation;
 
-Device* CreateSystemDefaultDevice() { return softmetal::default_device().retain(); }
+Device* CreateSystemDefaultDevice() {
+  return static_cast<softmetal::DeviceImpl*>(const_cast<NS::Object*>(softmetal::devices().all.front()))->retain();
+}
 
 NS::Array* CopyAllDevices() {
-  const NS::Object* device = &softmetal::default_device();
-  return NS::Array::alloc()->init(&device, 1);
+  const auto& all = softmetal::devices().all;
+  return NS::Array::alloc()->init(all.data(), all.size());
 }
 
 NS::UInteger Device::currentAllocatedSize() const { return impl(this)->allocated; }
@@ -277,3 +290,9 @@ bool Device::supportsFamily(MTL::GPUFamily gpuFamily) {
 }
 
 }  // namespace MTL
+
+namespace fastgo {
+
+std::vector<DeviceNote> device_notes() { return softmetal::devices().notes; }
+
+}  // namespace fastgo

@@ -23,6 +23,7 @@ from fastgo.engine.devices import device_kind
 
 _PASSES = 6
 _READ_BYTES_A_THREAD = 128 << 20  # far beyond any cache
+_COPIED_BYTES = 1 << 30
 _PRODUCT_SIZE = 1024
 # How softmetal's CPU driver names itself: "softmetal CPU (AMD EPYC, 2 threads, avx512)".
 _CPU_NAME = re.compile(r", (\d+) threads?, ([^,)]+)\)$")
@@ -37,7 +38,9 @@ class Limits:
 
     @classmethod
     def measure(cls, device: _fastmetal.Device) -> Limits:
-        """Takes about a second. Memory is read by as many threads as the device has, by all cores if it is no CPU."""
+        """Takes about a second. Memory is read by as many threads as the device has; a GPU copies its own memory."""
+        if not device.info["has_unified_memory"]:
+            return cls(copy_bandwidth(device), float32_operations())
         return cls(read_bandwidth(facts(device)["threads"] or os.cpu_count() or 1), float32_operations())
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +84,17 @@ def read_bandwidth(threads: int) -> float:
     with ThreadPoolExecutor(threads) as pool:
         seconds = [_seconds(lambda: list(pool.map(np.max, parts))) for _ in range(_PASSES)]
     return memory.nbytes / min(seconds)
+
+
+def copy_bandwidth(device: _fastmetal.Device) -> float:
+    """Bytes a second that the device reads and writes when it copies within its own memory: the best of some passes."""
+    source, target = (device.buffer(_COPIED_BYTES, "copy bandwidth", False) for _ in range(2))
+    seconds = []
+    for _ in range(_PASSES):
+        submission = device.copy(source, 0, target, 0, _COPIED_BYTES)
+        submission.wait()
+        seconds.append(submission.device_seconds)
+    return 2 * _COPIED_BYTES / min(seconds)
 
 
 def float32_operations() -> float:

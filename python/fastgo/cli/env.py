@@ -25,6 +25,7 @@ def env(
         ui.json_data(facts)
         return
     devices = [(f"device {index}", _device_line(device)) for index, device in enumerate(facts["devices"])]
+    devices += [(f"no {note['kind']}", note["text"]) for note in facts["device_notes"]]
     ui.table(
         [
             ("fastgo", facts["version"]),
@@ -41,16 +42,17 @@ def env(
 
 
 def collect() -> dict[str, Any]:
-    """Returns the facts as plain JSON; `device_error` says why there are no devices, if so."""
+    """Returns the facts as plain JSON; `device_error`: why there are no devices, `device_notes`: why one is missing."""
     from fastgo.assets.repository import cache_dir
 
-    devices, device_error = _find_devices()
+    devices, notes, device_error = _find_devices()
     cache = cache_dir()
     return {
         "version": fastgo.__version__,
         "python": f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "devices": devices,
+        "device_notes": notes,
         "device_error": device_error,
         "cache": {"path": str(cache), "bytes": _folder_size(cache)},
         "switches": switches.set_switches(),
@@ -58,14 +60,16 @@ def collect() -> dict[str, Any]:
     }
 
 
-def _find_devices() -> tuple[list[dict[str, Any]], str | None]:
+def _find_devices() -> tuple[list[dict[str, Any]], list[dict[str, Any]], str | None]:
     try:
         from fastgo import _fastmetal
-        from fastgo.engine.devices import device_kind
+        from fastgo.engine.devices import device_names, list_devices
 
-        return [{"kind": device_kind(device), **device} for device in _fastmetal.devices()], None
+        devices = list_devices()
+        named = [{"kind": name, **device} for name, device in zip(device_names(devices), devices, strict=True)]
+        return named, _fastmetal.device_notes(), None
     except Exception as error:  # whatever is wrong with the native part is the very thing to report here
-        return [], f"{type(error).__name__}: {error}"
+        return [], [], f"{type(error).__name__}: {error}"
 
 
 def _device_line(device: dict[str, Any]) -> str:

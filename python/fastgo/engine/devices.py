@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from fastgo import _fastmetal, switches
 from fastgo.errors import DeviceError, OutOfMemoryError
+
+_KIND_BY_PREFIX = {"softmetal CPU": "cpu", "softmetal CUDA": "cuda"}
+_NVRTC_FILES = ("nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
 
 
 @contextmanager
@@ -20,23 +27,62 @@ def device_errors() -> Iterator[None]:
         raise DeviceError(str(error), hint="`fastgo env` shows the devices and their state") from None
 
 
-def open_device(name: str | None) -> _fastmetal.Device:
-    """Opens "auto" (the first device), or the first whose kind `fastgo env` lists under that name.
-
-    Raises DeviceError if there is none.
-    """
+def list_devices() -> list[dict[str, Any]]:
+    """What each device is, the best first; its place in the list is its index."""
+    if switches.value("FASTGO_NVRTC") is None and (path := installed_nvrtc()) is not None:
+        os.environ["FASTGO_NVRTC"] = str(path)
     with device_errors():
-        devices = _fastmetal.devices()
-        wanted = name or switches.value("FASTGO_DEVICE") or "auto"
-        for index, info in enumerate(devices):
-            if wanted == "auto" or wanted == device_kind(info):
+        return _fastmetal.devices()
+
+
+def open_device(name: str | None = None) -> _fastmetal.Device:
+    """Opens "auto" (the best device), or one by the name that `fastgo env` shows: "cuda:1", or "cuda" for the first.
+
+    Without a name FASTGO_DEVICE decides. Raises DeviceError if there is no such device.
+    """
+    devices = list_devices()
+    wanted = name or switches.value("FASTGO_DEVICE") or "auto"
+    names = device_names(devices)
+    with device_errors():
+        for index, found in enumerate(names):
+            if wanted in ("auto", found) or f"{wanted}:0" == found:
                 return _fastmetal.Device(index)
-    found = ", ".join(device_kind(info) for info in devices) or "none"
-    raise DeviceError(
-        f"there is no device {wanted!r}; found: {found}", hint="leave the device out to take the best one"
-    )
+    notes = [note["text"] for note in _fastmetal.device_notes() if note["kind"] == wanted.partition(":")[0]]
+    hint = notes[0] if notes else "leave the device out to take the best one"
+    raise DeviceError(f"there is no device {wanted!r}; found: {', '.join(names) or 'none'}", hint=hint)
 
 
-def device_kind(info: dict[str, object]) -> str:
-    """The short name of a device: "cpu" for softmetal's CPU driver, "metal" for a GPU of a Mac."""
-    return "cpu" if str(info["name"]).startswith("softmetal CPU") else "metal"
+def device_names(devices: Sequence[dict[str, Any]]) -> list[str]:
+    """A short name for each device: "cpu", "metal"; GPUs of NVIDIA are numbered, "cuda:0", "cuda:1"."""
+    names: list[str] = []
+    for info in devices:
+        kind = device_kind(info)
+        number = sum(name.partition(":")[0] == kind for name in names)
+        names.append(f"{kind}:{number}" if kind == "cuda" or number else kind)
+    return names
+
+
+def device_kind(info: dict[str, Any]) -> str:
+    """ "cpu" and "cuda" for softmetal's drivers, "metal" for a GPU of a Mac."""
+    return next((kind for prefix, kind in _KIND_BY_PREFIX.items() if str(info["name"]).startswith(prefix)), "metal")
+
+
+def fallback_note(name: str | None = None) -> str | None:
+    """Why "auto" does not take a GPU that the machine has; None if it takes the best one or was not asked to choose."""
+    if (name or switches.value("FASTGO_DEVICE") or "auto") != "auto":
+        return None
+    devices = list_devices()
+    if any(device_kind(info) != "cpu" for info in devices):
+        return None
+    return next((str(note["text"]) for note in _fastmetal.device_notes() if note["is_there"]), None)
+
+
+def installed_nvrtc() -> Path | None:
+    """NVRTC from the nvidia-cuda-nvrtc package of this Python, if there."""
+    spec = find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for file in _NVRTC_FILES:
+            path = Path(folder).parent / file
+            if path.is_file():
+                return path
+    return None

@@ -98,7 +98,11 @@ class Engine:
 
 
 def upload(device: _fastmetal.Device, values: npt.NDArray[np.float32], label: str) -> _fastmetal.Buffer:
-    """A small host-visible buffer with these values."""
+    """A buffer with these values, in the device's own memory if it has one."""
     buffer = device.buffer(values.nbytes, label)
     np.frombuffer(memoryview(buffer), values.dtype, values.size)[:] = values.ravel()
-    return buffer
+    if device.info["has_unified_memory"]:
+        return buffer
+    private = device.buffer(values.nbytes, label, False)
+    device.copy(buffer, 0, private, 0, values.nbytes).wait()
+    return private

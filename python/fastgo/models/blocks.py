@@ -21,10 +21,11 @@ def grouped_query_attention(
     `has_head_norm`: q and k heads are RMS-normed before the rotary embedding.
     """
     config = forward.config
+    q, k, v = forward.project_all(layer, ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), x)
     q, keys, values = rope_cache(
-        forward.project(layer, "self_attn.q_proj", x),
-        forward.project(layer, "self_attn.k_proj", x),
-        forward.project(layer, "self_attn.v_proj", x),
+        q,
+        k,
+        v,
         rope,
         forward.positions,
         forward.sequences,
@@ -41,8 +42,7 @@ def grouped_query_attention(
 
 def gated_feed_forward(forward: Forward, layer: int, x: Tensor) -> Tensor:
     """x (rows, hidden_size), already normed -> (rows, hidden_size). Shazeer 2020."""
-    gate = forward.project(layer, "mlp.gate_proj", x)
-    up = forward.project(layer, "mlp.up_proj", x)
+    gate, up = forward.project_all(layer, ("mlp.gate_proj", "mlp.up_proj"), x)
     hidden = glu(gate, up, activation=forward.config.hidden_activation)
     return forward.project(layer, "mlp.down_proj", hidden)
 

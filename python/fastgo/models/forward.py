@@ -5,7 +5,7 @@ Shapes: rows is the number of tokens of this pass; all activations are (rows, wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastgo.graph.dag import Tensor
@@ -47,8 +47,15 @@ class Forward:
 
     def project(self, layer: int, name: str, x: Tensor) -> Tensor:
         """x (rows, inputs) through the matrix `name` of a layer, and its bias where the model has one."""
-        y = matmul(x, self.layer_weight(layer, name))
-        return bias_add(y, self.weight(f"model.layers.{layer}.{name}.bias")) if name in self.config.biases else y
+        return self.project_all(layer, (name,), x)[0]
+
+    def project_all(self, layer: int, names: Sequence[str], x: Tensor) -> list[Tensor]:
+        """x through several matrices: all products before all biases, so that each kind is one stage."""
+        products = [(name, matmul(x, self.layer_weight(layer, name))) for name in names]
+        return [
+            bias_add(y, self.weight(f"model.layers.{layer}.{name}.bias")) if name in self.config.biases else y
+            for name, y in products
+        ]
 
     def outputs(self, x: Tensor) -> Tensor:
         """The rows of x whose logits are wanted."""

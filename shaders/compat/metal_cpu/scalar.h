@@ -72,6 +72,8 @@ struct HalfFormat {
   METAL_FUNC static constexpr float decode(std::uint16_t bits) {
 #if defined(__F16C__)
     if (!__builtin_is_constant_evaluated()) return _cvtsh_ss(bits);
+#elif defined(__CUDACC__)
+    if (!__builtin_is_constant_evaluated()) return half_to_float(bits);
 #endif
     return decode_portable(bits);
   }
@@ -81,6 +83,8 @@ struct HalfFormat {
     if (!__builtin_is_constant_evaluated()) {
       return static_cast<std::uint16_t>(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(value), 0), 0));
     }
+#elif defined(__CUDACC__)
+    if (!__builtin_is_constant_evaluated()) return float_to_half(value);
 #endif
     return encode_portable(value);
   }

@@ -1,0 +1,122 @@
+"""Models of official shapes with random weights, for machines that real weights don't reach.
+
+A model is one file of weights and a table of where they lie; `Engine` takes it like an imported one. A pattern of
+random bytes is repeated for each plane, with scales that keep activations finite. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastgo.assets import quant
+from fastgo.assets.manifest import ShardEntry, TensorEntry
+from fastgo.models.architectures import get_architecture
+from fastgo.models.config import ModelConfig, RopeConfig
+
+_PATTERN_ELEMENTS = 1 << 20
+_SEED = 7
+
+GEMMA3_1B = ModelConfig(
+    architecture="gemma3",
+    vocab_size=262144,
+    hidden_size=1152,
+    intermediate_size=6912,
+    num_hidden_layers=26,
+    num_attention_heads=4,
+    num_key_value_heads=1,
+    head_dim=256,
+    rms_norm_eps=1e-6,
+    max_position_embeddings=32768,
+    query_scale=256**-0.5,
+    rope=RopeConfig(1e6),
+    local_rope=RopeConfig(1e4),
+    sliding_window=512,
+    layer_is_sliding=tuple((layer + 1) % 6 != 0 for layer in range(26)),
+    embedding_scale=1152**0.5,
+    hidden_activation="gelu_tanh",
+)
+QWEN3_8B = ModelConfig(
+    architecture="qwen3",
+    vocab_size=151936,
+    hidden_size=4096,
+    intermediate_size=12288,
+    num_hidden_layers=36,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=128,
+    rms_norm_eps=1e-6,
+    max_position_embeddings=40960,
+    query_scale=128**-0.5,
+    rope=RopeConfig(1e6),
+    tie_word_embeddings=False,
+)
+SHAPES: Mapping[str, ModelConfig] = {"gemma3-1b": GEMMA3_1B, "qwen3-8b": QWEN3_8B}
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    shards: tuple[ShardEntry, ...]
+
+
+@dataclass(frozen=True)
+class RandomModel:
+    """What `Engine` reads of a model folder."""
+
+    path: Path
+    name: str
+    config: ModelConfig
+    tensors: Mapping[str, TensorEntry]
+    manifest: _Manifest
+
+    @property
+    def nbytes(self) -> int:
+        return self.manifest.shards[0].nbytes
+
+    def shard_path(self, index: int) -> Path:
+        return self.path / self.manifest.shards[index].file
+
+
+def write_random_model(folder: Path, shape: str, format: str) -> RandomModel:
+    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms in float32."""
+    config = SHAPES[shape]
+    tensors: dict[str, TensorEntry] = {}
+    file = folder / f"{shape}-{format}.weights"
+    position = 0
+    with file.open("wb") as out:
+        for name, dimensions in get_architecture(config.architecture).expected_shapes(config):
+            used = format if len(dimensions) == 2 else "f32"
+            rows, columns = quant.matrix_shape(dimensions)
+            nbytes = quant.total_nbytes(used, rows, columns)
+            tensors[name] = TensorEntry(used, tuple(dimensions), 0, position, nbytes, "")
+            _write_planes(out, used, rows, columns, nbytes)
+            position += quant.align_up(nbytes)
+            out.write(bytes(position - out.tell()))
+    return RandomModel(folder, f"{shape} {format}", config, tensors, _Manifest((ShardEntry(file.name, position, ""),)))
+
+
+def _write_planes(out: Any, format: str, rows: int, columns: int, nbytes: int) -> None:
+    begin = out.tell()
+    for plane in quant.layout(format, rows, columns):
+        out.write(bytes(begin + plane.offset - out.tell()))
+        pattern = _pattern(format, plane.role, columns).tobytes()
+        remaining = plane.nbytes
+        while remaining > 0:
+            remaining -= out.write(memoryview(pattern)[:remaining])
+    out.write(bytes(begin + nbytes - out.tell()))
+
+
+def _pattern(format: str, role: str, columns: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """Weights of about 1 / sqrt(columns), so that a product of unit inputs has about unit size."""
+    random = np.random.default_rng([_SEED, columns, *format.encode(), *role.encode()])
+    size = columns**-0.5
+    if format == "f32":
+        return random.uniform(0.9, 1.1, _PATTERN_ELEMENTS).astype(np.float32)
+    if format == "bf16":
+        return (random.normal(0.0, size, _PATTERN_ELEMENTS).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    if role == "scales":
+        return (random.choice((-1.0, 1.0), _PATTERN_ELEMENTS) * size / 4.6).astype(np.float16)
+    return random.integers(0, 256, _PATTERN_ELEMENTS, np.uint8)

@@ -1,0 +1,113 @@
+// From a shader's CUDA text to a loaded function.
+#include "softmetal/cuda/pipeline.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "softmetal/cuda/metal_stdlib.h"
+
+namespace softmetal::cuda {
+namespace {
+
+constexpr const char* entry_name = "softmetal_kernel";
+
+// How every shader is compiled. Contraction into fused multiply-adds stays on: Metal's compiler does it as well.
+const std::vector<std::string>& common_options() {
+  static const std::vector<std::string>& options =
+      *new std::vector<std::string>{"-std=c++20", "-default-device", "--device-int128", "-w"};
+  return options;
+}
+
+std::string hexadecimal(std::uint64_t value) {
+  constexpr const char* digits = "0123456789abcdef";
+  std::string text = "ull";
+  do {
+    text.insert(text.begin(), digits[value % 16]);
+    value /= 16;
+  } while (value != 0);
+  return "0x" + text;
+}
+
+std::string constant_option(const fastgo::ConstantReflection& constant, const ConstantSetting& setting) {
+  std::uint64_t words[2] = {0, 0};
+  static_assert(sizeof words == sizeof setting.bytes);
+  if (setting.defined) std::memcpy(words, setting.bytes.data(), sizeof words);
+  return "-DSOFTMETAL_CONSTANT_" + std::to_string(constant.index) + "=" + (setting.defined ? "true" : "false") + "," +
+         hexadecimal(words[0]) + "," + hexadecimal(words[1]);
+}
+
+CompileRequest request_for(const Context& context, const TranslatedShader& shader, std::uint32_t kernel,
+                           const std::vector<ConstantSetting>& constants) {
+  CompileRequest request;
+  request.name = std::string(shader.file->name) + ".cu";
+  request.source = shader.text;
+  request.options = common_options();
+  request.architecture = context.architecture();
+  request.options.push_back("-DSOFTMETAL_KERNEL=" + std::to_string(kernel));
+  const fastgo::KernelReflection& reflection = shader.file->kernels[kernel];
+  for (std::uint32_t i = 0; i < reflection.constant_count; i++) {
+    const ConstantSetting setting = i < constants.size() ? constants[i] : ConstantSetting{};
+    request.options.push_back(constant_option(reflection.constants[i], setting));
+  }
+  return request;
+}
+
+// Everything that the code depends on.
+std::string cache_key(const CompileRequest& request, const Context& context, const Nvrtc& nvrtc) {
+  int driver = 0;
+  context.cuda().DriverGetVersion(&driver);
+  std::string key = "nvrtc " + nvrtc.version() + " driver " + std::to_string(driver) + " architecture " +
+                    std::to_string(request.architecture);
+  for (const std::string& option : request.options) key += "\n" + option;
+  return key + "\n" + metal_stdlib + "\n" + request.source;
+}
+
+std::unique_ptr<CudaPipeline> load_code(const std::shared_ptr<Context>& context, const std::string& code,
+                                        std::string* problem) {
+  const Cuda& cuda = context->cuda();
+  ModuleHandle loaded = nullptr;
+  FunctionHandle function = nullptr;
+  Result result = cuda.ModuleLoadData(&loaded, code.data());
+  if (result == success) result = cuda.ModuleGetFunction(&function, loaded, entry_name);
+  if (result != success) {
+    *problem = "the GPU does not take the compiled kernel: " + cuda.describe(result);
+    if (loaded) cuda.ModuleUnload(loaded);
+    return nullptr;
+  }
+  return std::make_unique<CudaPipeline>(context, loaded, function);
+}
+
+}  // namespace
+
+CudaPipeline::~CudaPipeline() {
+  if (context_->enter().empty()) context_->cuda().ModuleUnload(module_);
+}
+
+std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& context, const Nvrtc& nvrtc,
+                                             const CodeCache& cache, const TranslatedShader& shader,
+                                             std::uint32_t kernel, const std::vector<ConstantSetting>& constants,
+                                             std::string* problem) {
+  *problem = context->enter();
+  if (!problem->empty()) return nullptr;
+  const CompileRequest request = request_for(*context, shader, kernel, constants);
+  const std::string key = cache_key(request, *context, nvrtc);
+  std::string code = cache.find(key);
+  if (code.empty()) {
+    code = nvrtc.compile(request, problem);
+    if (code.empty()) return nullptr;
+    cache.store(key, code);
+  }
+  auto pipeline = load_code(context, code, problem);
+  if (!pipeline) return nullptr;
+  const Cuda& cuda = context->cuda();
+  int max_threads = 0, shared_size = 0;
+  cuda.FuncGetAttribute(&max_threads, function_max_threads, pipeline->function);
+  cuda.FuncGetAttribute(&shared_size, function_shared_size, pipeline->function);
+  pipeline->reflection = &shader.file->kernels[kernel];
+  pipeline->max_total_threads =
+      std::min(pipeline->reflection->max_total_threads, static_cast<std::uint32_t>(max_threads));
+  pipeline->static_threadgroup_memory = static_cast<std::uint32_t>(shared_size);
+  return pipeline;
+}
+
+}  // namespace softmetal::cuda
