@@ -18,7 +18,8 @@ run: $(VENV)/installed-demo
 	@$(BIN)/fastgo run --model $(MODEL) "$(PROMPT)"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python tools/fetch_tokenizers.py $(VENV)/tokenizers
+	FASTGO_TEST_TOKENIZERS=$(abspath $(VENV)/tokenizers) $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .
