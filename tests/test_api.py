@@ -100,6 +100,26 @@ def test_filters_reach_the_device(tiny: fastgo.LLM) -> None:
         assert list(tiny.generate_ids([1, 2, 3], 12, temperature=2.0, seed=5, **filters)) == greedy  # type: ignore[arg-type]
 
 
+def test_log_probabilities(tiny: fastgo.LLM) -> None:
+    tokens = list(tiny.generate_ids([1, 2, 3], 5, logprobs=2))
+    found = tiny.log_probabilities()
+    assert [token for token, _ in found] == tokens
+    for index, (token, logprobs) in enumerate(found):
+        logits = tiny.logits([1, 2, 3, *tokens[:index]]).astype(np.float64)
+        exact = logits - np.log(np.exp(logits).sum())
+        assert logprobs.likely[0] == (token, logprobs.token) and len(logprobs.likely) == 2
+        for id_, value in logprobs.likely:
+            assert abs(value - exact[id_]) < 1e-4
+    list(tiny.generate_ids([1, 2, 3], 5))
+    assert tiny.log_probabilities() == []
+
+
+def test_a_model_s_own_sampling_is_the_default() -> None:
+    defaults = {"temperature": 2.0, "top_k": 5.0}
+    assert Sampling.with_defaults(defaults, {"seed": 3}) == Sampling(2.0, seed=3, top_k=5)
+    assert Sampling.with_defaults(defaults, {"temperature": 0.0}).is_greedy
+
+
 def test_telemetry(tiny: fastgo.LLM) -> None:
     list(tiny.generate_ids([1, 2, 3, 4], 9))
     figures = tiny.telemetry()
@@ -137,6 +157,12 @@ def test_leaving_during_a_generation_gives_memory_back() -> None:
         ({"max_tokens": 3, "seed": -1}, "seed is -1"),
         ({"max_tokens": 3, "top_k": -1}, "top_k is -1"),
         ({"max_tokens": 3, "top_p": 2.0}, "top_p is 2"),
+        ({"max_tokens": 3, "repetition_penalty": 0.0}, "repetition_penalty is 0"),
+        ({"max_tokens": 3, "presence_penalty": float("nan")}, "presence_penalty is nan"),
+        ({"max_tokens": 3, "frequency_penalty": float("inf")}, "frequency_penalty is inf"),
+        ({"max_tokens": 3, "logit_bias": {4: float("inf")}}, "logit_bias of token 4 is inf"),
+        ({"max_tokens": 3, "logit_bias": {10**6: 1.0}}, "logit_bias names token 1000000"),
+        ({"max_tokens": 3, "logprobs": 21}, "logprobs is 21, expected a whole number from 0 to 20"),
     ],
 )
 def test_senseless_options(tiny: fastgo.LLM, options: dict[str, float], message: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,17 @@ from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.repository import open_model
 from fastgo.engine.devices import device_errors, open_device
 from fastgo.engine.engine import Engine
-from fastgo.engine.sampling import Sampling
+from fastgo.engine.sampling import Sampling, SamplingOptions
 from fastgo.engine.session import Session
+from fastgo.engine.steps import LogProbabilities
 from fastgo.errors import UnsupportedModelError, UsageError
 from fastgo.models.config import ModelConfig
 from fastgo.text.chat import render, shielded
 from fastgo.text.stream import TextStream
 from fastgo.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass
@@ -53,6 +57,7 @@ class LLM:
             self._engine: Engine | None = Engine(self._device, folder)
             self._session: Session | None = Session(self._engine, context)
         self._telemetry = Telemetry()
+        self._log_probabilities: list[tuple[int, LogProbabilities]] = []
 
     @property
     def config(self) -> ModelConfig:
@@ -84,19 +89,16 @@ class LLM:
         prompt: str,
         *,
         max_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
         system: str | None = None,
         raw: bool = False,
         thinking: bool | None = None,
+        **sampling: Unpack[SamplingOptions],
     ) -> Iterator[str]:
         """Yields the continuation as pieces of text.
 
         A model with a chat template answers the prompt, others (or any with `raw`) continue it. Ends at the model's end
-        token, after `max_tokens`, or when the context is full. Sampling: engine/sampling.py; `thinking`: as in `chat`.
+        token, after `max_tokens`, or when the context is full. `thinking`: as in `chat`. The rest are options of
+        engine/sampling.py; those not given are the model's own defaults, which `fastgo inspect` shows, else greedy.
         """
         if raw or not self.is_chat:
             if thinking is not None:
@@ -106,33 +108,19 @@ class LLM:
                     "a system prompt needs a model with a chat template",
                     hint="leave out --system, or use another model",
                 )
-            sampling = Sampling(temperature, seed, top_k, top_p, min_p)
             return self._stream(self.tokenizer.encode_prompt(prompt), max_tokens, sampling)
         messages = [{"role": "system", "content": system}] if system is not None else []
         messages.append({"role": "user", "content": prompt})
-        return self.chat(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            thinking=thinking,
-        )
+        return self.chat(messages, max_tokens=max_tokens, thinking=thinking, **sampling)
 
     def chat(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
         max_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
         tools: Sequence[Mapping[str, Any]] | None = None,
         thinking: bool | None = None,
+        **sampling: Unpack[SamplingOptions],
     ) -> Iterator[str]:
         """Yields the answer to a conversation of {"role", "content"} messages.
 
@@ -151,7 +139,6 @@ class LLM:
             tools=None if tools is None else shielded(list(tools), tokenizer.shield),
             **({} if thinking is None else {"enable_thinking": thinking}),
         )
-        sampling = Sampling(temperature, seed, top_k, top_p, min_p)
         return self._stream(tokenizer.encode_prompt(text, special=True), max_tokens, sampling)
 
     def generate_ids(
@@ -159,15 +146,11 @@ class LLM:
         token_ids: Sequence[int],
         max_tokens: int,
         *,
-        temperature: float = 0.0,
-        seed: int = 0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
         stop_ids: Sequence[int] = (),
+        **sampling: Unpack[SamplingOptions],
     ) -> Iterator[int]:
         """Yields up to `max_tokens` token ids that follow `token_ids`; greedy unless a temperature is given."""
-        return self._generate(list(token_ids), max_tokens, Sampling(temperature, seed, top_k, top_p, min_p), stop_ids)
+        return self._generate(list(token_ids), max_tokens, Sampling(**sampling), stop_ids)
 
     def logits(self, token_ids: Sequence[int], all_positions: bool = False) -> npt.NDArray[np.float32]:
         """Logits of the token after `token_ids`, float32 (vocab_size,); after each one of them with `all_positions`."""
@@ -183,6 +166,10 @@ class LLM:
         self._telemetry.pipeline_hits = counters["pipeline_hits"]
         self._telemetry.pipeline_misses = counters["pipeline_misses"]
         return self._telemetry
+
+    def log_probabilities(self) -> list[tuple[int, LogProbabilities]]:
+        """Each token of the latest generation with its log-probabilities, also while it runs; needs `logprobs`."""
+        return list(self._log_probabilities)
 
     def close(self) -> None:
         """Gives device memory back; the model can't be used afterwards. Safe to call twice."""
@@ -211,6 +198,7 @@ class LLM:
             raise UsageError(f"max_tokens is {max_tokens}, expected 1 or more")
         start = time.perf_counter()
         self._telemetry = figures = Telemetry(prompt_tokens=len(ids))
+        self._log_probabilities = []
         if ids:
             session.reuse_prefix(ids)
         with device_errors():
@@ -223,11 +211,14 @@ class LLM:
                     figures.prefill_seconds = figures.first_token_seconds = now - start
                 figures.generated_tokens += 1
                 figures.decode_seconds = now - start - figures.prefill_seconds
+                if session.log_probabilities is not None:
+                    self._log_probabilities.append((token, session.log_probabilities))
                 yield token
 
-    def _stream(self, ids: list[int], max_tokens: int | None, sampling: Sampling) -> Iterator[str]:
+    def _stream(self, ids: list[int], max_tokens: int | None, options: SamplingOptions) -> Iterator[str]:
         tokenizer = self.tokenizer
         stream = TextStream(tokenizer)
+        sampling = Sampling.with_defaults(self.model.manifest.generation, options)
         for token in self._generate(ids, max_tokens, sampling, tokenizer.eos_ids):
             if token not in tokenizer.eos_ids and (piece := stream.push(token)):
                 yield piece

@@ -108,6 +108,7 @@ DAMAGED: dict[str, tuple[Callable[[Any], None], str]] = {
     "template type": (change("chat_template", to=3), "expected text"),
     "half a surrogate": (change("chat_template", to="\ud800"), "surrogate"),
     "generation": (change("generation", "seed", to=1), "unknown field"),
+    "generation range": (change("generation", "temperature", to=-1), "'temperature' is -1, expected a number from 0"),
     "generation type": (change("generation", "top_k", to="40"), "finite number"),
     "source hash": (change("provenance", "source_sha256", to="00"), "64 lower-case"),
     "shard traversal": (change("shards", 0, "file", to="../weights"), "plain file name"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import fastgo
 from fastgo.cli import main
+from fastgo.engine.steps import LogProbabilities
 from fastgo.errors import ModelNotFoundError
 
 
@@ -29,8 +30,20 @@ class FakeTelemetry:
     pipeline_misses = 3
 
 
+class FakeTokenizer:
+    """What --logprobs asks of a tokenizer."""
+
+    def token_text(self, token: int) -> str:
+        return f"<{token}>"
+
+    def token_bytes(self, token: int) -> bytes:
+        return bytes([token])
+
+
 class FakeModel:
     """Echoes what it is asked; "slow" never ends, "fault" and "refuse" raise."""
+
+    tokenizer = FakeTokenizer()
 
     def __init__(self, is_chat: bool = True) -> None:
         self.is_chat = is_chat
@@ -55,6 +68,9 @@ class FakeModel:
         while prompt == "slow":
             time.sleep(0.005)
             yield " again"
+
+    def log_probabilities(self) -> list[tuple[int, LogProbabilities]]:
+        return [(token, LogProbabilities(-0.5, ((9, -0.25),))) for token in (3, 1)]
 
     def telemetry(self) -> FakeTelemetry:
         return FakeTelemetry()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,13 @@ def test_an_answer_goes_to_stdout_and_its_telemetry_to_stderr(model: FakeModel) 
 
 def test_options_reach_the_model(model: FakeModel) -> None:
     options = ["-n", "9", "--temperature", "0.5", "--seed", "3", "--system", "Be brief.", "--raw", "--context", "64"]
-    options += ["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05"]
+    options += ["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05", "--repeat-penalty", "1.1"]
+    options += ["--presence-penalty", "-0.5", "--frequency-penalty", "0.25", "--logit-bias", "7=-inf"]
+    options += ["--logit-bias", "12=1.5"]
     assert invoke("run", "-m", "fake", "hi", *options, "--device", "cpu").exit_code == 0
     generation: dict[str, Any] = {"max_tokens": 9, "temperature": 0.5, "seed": 3, "system": "Be brief.", "raw": True}
-    generation |= {"top_k": 40, "top_p": 0.9, "min_p": 0.05}
+    generation |= {"top_k": 40, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.1, "presence_penalty": -0.5}
+    generation |= {"frequency_penalty": 0.25, "logit_bias": {7: float("-inf"), 12: 1.5}}
     assert model.calls == [
         ("load", "fake", {"device": "cpu", "context": 64}),
         ("generate", "hi", generation),
@@ -49,9 +53,20 @@ def test_options_reach_the_model(model: FakeModel) -> None:
 
 def test_defaults(model: FakeModel) -> None:
     invoke("run", "-m", "fake", "hi")
-    expected = {"max_tokens": None, "temperature": 0.0, "seed": 0, "system": None, "raw": False}
-    expected |= {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
-    assert model.calls[1] == ("generate", "hi", expected)
+    assert model.calls[1] == ("generate", "hi", {"max_tokens": None, "system": None, "raw": False})
+
+
+def test_logprobs_are_lines_of_json_instead_of_text(model: FakeModel) -> None:
+    result = invoke("run", "-m", "fake", "hi", "--logprobs", "1")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines == [
+        {**token, "top_logprobs": [{"token": "<9>", "id": 9, "bytes": [9], "logprob": -0.25}]}
+        for token in (
+            {"token": "<3>", "id": 3, "bytes": [3], "logprob": -0.5},
+            {"token": "<1>", "id": 1, "bytes": [1], "logprob": -0.5},
+        )
+    ]
+    assert model.calls[1][2]["logprobs"] == 1
 
 
 def test_the_prompt_may_come_from_a_file_or_standard_input(model: FakeModel, tmp_path: Path) -> None:
@@ -73,6 +88,14 @@ def test_the_prompt_may_come_from_a_file_or_standard_input(model: FakeModel, tmp
         ["run", "-m", "fake", "hi", "--top-k", "-1"],
         ["run", "-m", "fake", "hi", "--top-p", "1.1"],
         ["run", "-m", "fake", "hi", "--min-p", "nan"],
+        ["run", "-m", "fake", "hi", "--repeat-penalty", "0"],
+        ["run", "-m", "fake", "hi", "--presence-penalty", "inf"],
+        ["run", "-m", "fake", "hi", "--frequency-penalty", "1e9"],
+        ["run", "-m", "fake", "hi", "--logit-bias", "7"],
+        ["run", "-m", "fake", "hi", "--logit-bias", "x=1"],
+        ["run", "-m", "fake", "hi", "--logit-bias", "-7=1"],
+        ["run", "-m", "fake", "hi", "--logit-bias", "7=nan"],
+        ["run", "-m", "fake", "hi", "--logprobs", "21"],
         ["run", "-m", "fake", "hi", "--nosuch"],
         ["run", "-m", "fake", "hi", "--file", "also.txt"],
         ["run", "-m", "fake", "--file", "no/such/file"],

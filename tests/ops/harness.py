@@ -29,6 +29,7 @@ from fastgo.ops.dropout import dropout
 from fastgo.ops.embed import embed
 from fastgo.ops.glu import glu
 from fastgo.ops.layer_norm import layer_norm
+from fastgo.ops.log_probabilities import log_probabilities
 from fastgo.ops.matmul import matmul
 from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_combine import moe_combine
@@ -118,6 +119,11 @@ def _rope_attention(graph: Graph, t: Tensors, attributes: Attributes) -> dict[st
     return outputs
 
 
+def _log_probabilities(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    log_probabilities(**t)
+    return {name: t[name] for name in ("values", "likely")}
+
+
 def _sample(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     sample(**t)
     return {name: t[name] for name in ("token", "next_position", "history")}
@@ -133,6 +139,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "cast": lambda _, t, a: {"y": cast(**t, **a)},
     "dropout": lambda _, t, a: {"y": dropout(**t, **a)},
     "layer_norm": lambda _, t, a: {"y": layer_norm(**t, **a)},
+    "log_probabilities": _log_probabilities,
     "scatter_rows": lambda _, t, a: {"y": scatter_rows(**t)},
     "soft_cap": lambda _, t, a: {"y": soft_cap(**t, **a)},
     "transpose_2d": lambda _, t, a: {"y": transpose_2d(**t)},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ SAMPLING_KEYS = {
     "top_k": "general.sampling.top_k",
     "top_p": "general.sampling.top_p",
     "min_p": "general.sampling.min_p",
+    "repetition_penalty": "general.sampling.penalty_repeat",
 }
 
 
@@ -90,12 +90,7 @@ def _write_tokenizer(
 
 
 def _generation_defaults(metadata: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: metadata.get(key) for name, key in SAMPLING_KEYS.items()}
-    return {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    return manifests.sound_generation({name: metadata.get(key) for name, key in SAMPLING_KEYS.items()})
 
 
 def _optional_text(metadata: Mapping[str, Any], key: str, where: str) -> str | None:

@@ -135,14 +135,10 @@ def _chat_template(folder: HfFolder) -> str | None:
 
 
 def _generation(defaults: dict[str, Any]) -> dict[str, float]:
-    """The sampling that the model's makers advise; nothing if they don't sample."""
-    if defaults.get("do_sample") is not True:
-        return {}
-    return {
-        name: float(defaults[name])
-        for name in sorted(manifests.GENERATION_NAMES)
-        if type(defaults.get(name)) in (int, float) and abs(defaults[name]) < 1e9
-    }
+    """The sampling that the model's makers advise, at transformers' temperature 1 if none is named."""
+    if defaults.get("do_sample") is True:
+        return manifests.sound_generation({"temperature": 1.0, **defaults})
+    return manifests.sound_generation({"repetition_penalty": defaults.get("repetition_penalty")})
 
 
 def _licence(folder: HfFolder) -> str | None:

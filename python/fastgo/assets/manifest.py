@@ -29,7 +29,14 @@ MAX_NBYTES = 64 << 20
 MAX_SHARDS = 99_999
 MAX_TENSOR_DIMENSIONS = 4
 MAX_NAME_CHARACTERS = 256
-GENERATION_NAMES = frozenset({"temperature", "top_k", "top_p", "min_p"})
+# Sampling defaults that a model may bring, and the range of each; see engine/sampling.py.
+GENERATION_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, 1e9),
+    "top_k": (0, 2**31 - 1),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (1e-3, 1e3),
+}
 TOKEN_ID_NAMES = ("bos_id", "eos_id", "unk_id", "pad_id")
 
 _FILE_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
@@ -99,7 +106,7 @@ class Manifest:
     Attributes:
         tokenizer: None for a model without; else the dict that `text.gguf_tokenizer.export_tokenizer` made.
         chat_template: Jinja source; None for a base model.
-        generation: the model's own defaults, keys out of `GENERATION_NAMES`.
+        generation: the model's own defaults, keys out of `GENERATION_RANGES`.
         licence: as the source names it.
         tensors: by Hugging Face name.
     """
@@ -257,9 +264,21 @@ def _read_provenance(data: Any, where: str) -> Provenance:
     )
 
 
+def sound_generation(values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of a model's own sampling defaults that are numbers and make sense."""
+    return {
+        name: float(values[name])
+        for name, (low, high) in GENERATION_RANGES.items()
+        if type(values.get(name)) in (int, float) and low <= values[name] <= high
+    }
+
+
 def _read_generation(data: Any, where: str) -> dict[str, float]:
     fields = Fields(data, where)
     for name in fields.data:
-        if name not in GENERATION_NAMES:
+        if name not in GENERATION_RANGES:
             fields.fail(f"unknown field {name[:80]!r}")
+        low, high = GENERATION_RANGES[name]
+        if not low <= fields.number(name) <= high:
+            fields.fail(f"{name!r} is {fields.number(name):g}, expected a number from {low:g} to {high:g}")
     return {name: fields.number(name) for name in fields.data}

@@ -57,6 +57,7 @@ def describe(folder: ModelFolder) -> dict[str, Any]:
         "formats": dict(sorted(formats.items(), key=lambda item: -item[1]["bytes"])),
         "tokenizer": manifest.tokenizer,
         "chat_template": manifest.chat_template,
+        "sampling": dict(manifest.generation),
         "files": [
             {"name": path.name, "bytes": path.stat().st_size}
             for path in sorted(folder.path.iterdir())
@@ -87,6 +88,7 @@ def _show(facts: dict[str, Any]) -> None:
             ("vocabulary", f"{config['vocab_size']} tokens"),
             ("tokenizer", _tokenizer_line(facts["tokenizer"])),
             ("chat template", f"{len(facts['chat_template'])} characters" if facts["chat_template"] else "none"),
+            ("sampling", ", ".join(f"{name} {value:g}" for name, value in facts["sampling"].items()) or "greedy"),
         ]
     )
     ui.data("")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastgo.cli import ui
+from fastgo.cli.sampling_options import LogprobWriter, check, read_logit_bias
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
 # A chat model ends its answer; a mere continuation of a text may never end.
 _CONTINUATION_TOKENS = 256
-
-
-class _Sampling(TypedDict):
-    max_tokens: int | None
-    temperature: float
-    seed: int
-    top_k: int
-    top_p: float
-    min_p: float
-
-
-class _Options(_Sampling, total=False):
-    thinking: bool
 
 
 def run(
@@ -44,15 +31,36 @@ def run(
         int | None,
         typer.Option("--max-tokens", "-n", min=1, help="Longest answer; 256 where the model only continues a text."),
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most likely token.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Start of the random numbers.")] = 0,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0: from all.")] = 0,
+    temperature: Annotated[
+        float | None, typer.Option(help="0: always the most likely token. Default: the model's own, else 0.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Start of the random numbers. Default: 0.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest tokens; 0: from all.")] = None,
     top_p: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Draw from the fewest likely tokens of this probability together.")
-    ] = 1.0,
+        float | None, typer.Option(help="Draw from the fewest likely tokens of this probability together.")
+    ] = None,
     min_p: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Draw from tokens at least so likely, relative to the likeliest.")
-    ] = 0.0,
+        float | None, typer.Option(help="Draw from tokens at least so likely, relative to the likeliest.")
+    ] = None,
+    repeat_penalty: Annotated[
+        float | None, typer.Option(help="Makes tokens of prompt and answer less likely; 1: none.")
+    ] = None,
+    presence_penalty: Annotated[
+        float | None, typer.Option(help="Taken from the logits of tokens of the answer; 0: none.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="The same for each time that a token stands in the answer.")
+    ] = None,
+    logit_bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Added to a token's logit, by token id; -inf: never. May be repeated.", metavar="TOKEN=VALUE"
+        ),
+    ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(help="Write one line of JSON for each token, with so many likeliest ones, instead of the text."),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="Instructions in front of the conversation.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
@@ -64,8 +72,21 @@ def run(
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
     """Answer a prompt, or hold a conversation."""
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature: expected a finite number, found {temperature}", hint="0 is the default")
+    given: dict[str, Any] = {
+        "temperature": temperature,
+        "seed": seed,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repeat_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "logit_bias": read_logit_bias(logit_bias) if logit_bias else None,
+        "logprobs": logprobs,
+        "thinking": think,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    check(options)
     text = _read_prompt(prompt, file)
     import fastgo
 
@@ -73,16 +94,12 @@ def run(
         llm = fastgo.load(model, device=device, context=context, progress=progress)
     if max_tokens is None and (raw or not llm.is_chat):
         max_tokens = _CONTINUATION_TOKENS
-    sampling = _Options(
-        max_tokens=max_tokens, temperature=temperature, seed=seed, top_k=top_k, top_p=top_p, min_p=min_p
-    )
-    if think is not None:
-        sampling["thinking"] = think
+    options["max_tokens"] = max_tokens
     with llm:
         if text is None:
-            _converse(llm, system, raw, sampling)
+            _converse(llm, system, raw, options)
         else:
-            _answer(llm, llm.generate(text, system=system, raw=raw, **sampling))
+            _answer(llm, llm.generate(text, system=system, raw=raw, **options), logprobs is not None)
 
 
 def _read_prompt(prompt: str | None, file: Path | None) -> str | None:
@@ -104,9 +121,9 @@ def _read_prompt(prompt: str | None, file: Path | None) -> str | None:
     return text
 
 
-def _answer(llm: LLM, pieces: Iterator[str]) -> str:
+def _answer(llm: LLM, pieces: Iterator[str], logprobs: bool) -> str:
     """Streams one answer and its telemetry. After Ctrl-C both end cleanly, then KeyboardInterrupt goes on."""
-    writer = ui.AnswerWriter()
+    writer = LogprobWriter(llm) if logprobs else ui.AnswerWriter()
     answer: list[str] = []
     interrupted = False
     try:
@@ -122,16 +139,18 @@ def _answer(llm: LLM, pieces: Iterator[str]) -> str:
     return "".join(answer)
 
 
-def _converse(llm: LLM, system: str | None, raw: bool, sampling: _Options) -> None:
+def _converse(llm: LLM, system: str | None, raw: bool, options: dict[str, Any]) -> None:
     """Asks and answers until /bye or the end of input. A base model continues each text on its own."""
     is_chat = llm.is_chat and not raw
+    logprobs = "logprobs" in options
     ui.note("/bye or Ctrl-D ends the conversation" if is_chat else "base model: it continues your text; /bye ends")
     messages = [{"role": "system", "content": system}] if system and is_chat else []
     while (text := ui.ask()) is not None:
         if not text.strip():
             continue
         if not is_chat:
-            _answer(llm, llm.generate(text, system=system, raw=raw, **sampling))
+            _answer(llm, llm.generate(text, system=system, raw=raw, **options), logprobs)
             continue
         messages.append({"role": "user", "content": text})
-        messages.append({"role": "assistant", "content": _answer(llm, llm.chat(list(messages), **sampling))})
+        answer = _answer(llm, llm.chat(list(messages), **options), logprobs)
+        messages.append({"role": "assistant", "content": answer})

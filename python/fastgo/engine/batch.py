@@ -13,7 +13,7 @@ from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.sampling import Sampling
-from fastgo.engine.steps import MAX_ROWS, Output, State, StepBuilder
+from fastgo.engine.steps import MAX_ROWS, LogProbabilities, Output, State, StepBuilder
 from fastgo.errors import DeviceError, UsageError
 
 MAX_SEQUENCES = 64
@@ -44,6 +44,7 @@ class Batch:
         self.context = context
         self.num_sequences = num_sequences
         self._engine = engine
+        self.log_probabilities: list[LogProbabilities | None] = []
         self._state = State(engine.device, context, num_sequences)
         self._cache = KvCache(engine.device, engine.config, context, engine.cache_dtype, num_sequences)
         self._builder = StepBuilder(engine, self._state, self._cache)
@@ -63,7 +64,8 @@ class Batch:
         """Continues each prompt by up to `max_tokens` tokens, with the sampling of the same index.
 
         Yields, for each pass, the pairs (index of the prompt, token) of the sequences that are still running. One ends
-        after a token of `stop_ids`, which is yielded, or when its context is full.
+        after a token of `stop_ids`, which is yielded, or when its context is full. `log_probabilities`, by prompt, are
+        those of the token yielded last, where a sampling asks for them.
         """
         if not 1 <= len(prompts) <= self.num_sequences or len(samplings) != len(prompts):
             raise UsageError(
@@ -71,6 +73,8 @@ class Batch:
             )
         for ids in prompts:
             self._engine.check_ids(ids, self.context)
+        self._state.expect(samplings, self._engine.config.vocab_size)
+        self.log_probabilities = [None] * len(prompts)
         rows = [self._start(sequence, ids, samplings[sequence]) for sequence, ids in enumerate(prompts)]
         while rows:
             kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
@@ -80,15 +84,16 @@ class Batch:
             finally:
                 if submission is not None:
                     submission.wait()
-            for row in kept:
+            for index, row in enumerate(kept):
                 row.token = self._drawn(row.sequence, row.length)
+                self.log_probabilities[row.sequence] = self._state.log_probabilities(samplings[row.sequence], index)
                 row.length += 1
                 row.drawn += 1
             rows = kept
 
     def _start(self, sequence: int, ids: Sequence[int], sampling: Sampling) -> _Row:
         """Runs a prompt and draws what follows it."""
-        self._state.set_sampling(sampling, sequence)
+        self._state.set_sampling(sampling, ids, sequence)
         for begin in range(0, len(ids), MAX_ROWS):
             part = ids[begin : begin + MAX_ROWS]
             is_last = begin + MAX_ROWS >= len(ids)
@@ -97,6 +102,7 @@ class Batch:
             self._state.positions[: len(part)] = range(begin, begin + len(part))
             self._state.sequences[: len(part)] = sequence
             self._engine.device.submit([step.program]).wait()
+        self.log_probabilities[sequence] = self._state.log_probabilities(sampling)
         return _Row(sequence, len(ids), self._drawn(sequence, len(ids) - 1))
 
     def _submit(self, rows: list[_Row]) -> _fastmetal.Submission:

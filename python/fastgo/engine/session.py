@@ -14,7 +14,7 @@ from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache, cache_capacity
 from fastgo.engine.sampling import Sampling
-from fastgo.engine.steps import MAX_ROWS, Output, State, Step, StepBuilder, read_floats
+from fastgo.engine.steps import MAX_ROWS, LogProbabilities, Output, State, Step, StepBuilder, read_floats
 from fastgo.errors import DeviceError, UsageError
 
 _MAX_LOGITS_BYTES = 64 << 20  # of one pass that leaves the logits of all its rows
@@ -33,6 +33,7 @@ class Session:
             raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
         self.context = context or limit
         self.tokens: list[int] = []
+        self.log_probabilities: LogProbabilities | None = None
         self._state = State(engine.device, self.context)
         self._cache = self._new_cache(1)
         self._builder = StepBuilder(engine, self._state, self._cache)
@@ -89,10 +90,12 @@ class Session:
 
         Ends after a token of `stop_ids` (which is yielded) or when the context is full. Every yielded token but the
         last is part of the timeline when the iterator is closed. Once something else was done with the timeline, the
-        iterator raises UsageError.
+        iterator raises UsageError. `log_probabilities` are of the token yielded last, if `sampling` asks for them.
         """
         self._interrupt()
-        self._state.set_sampling(sampling)
+        self._engine.check_ids(ids, self.context - len(self.tokens))
+        self._state.expect([sampling], self._engine.config.vocab_size)
+        self._state.set_sampling(sampling, [*self.tokens, *ids])
         self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)
         self._generation = generation = object()
         try:
@@ -100,6 +103,7 @@ class Session:
                 token = int(self._state.history[0, len(self.tokens) - 1])
                 if token < 0:
                     raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
+                self.log_probabilities = self._state.log_probabilities(sampling)
                 full = len(self.tokens) >= self.context
                 last = count == max_tokens or full or token in stop_ids
                 if not last:

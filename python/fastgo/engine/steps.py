@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgo import _fastmetal
+from fastgo.engine.adjustments import Adjustments
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.sampling import Sampling
@@ -21,6 +23,8 @@ from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
 from fastgo.models.forward import Forward, LayerCache
+from fastgo.ops.adjust_logits import PENALTY_WORDS, adjust_logits
+from fastgo.ops.log_probabilities import MOST_LIKELY, log_probabilities
 from fastgo.ops.sample import PARAMETER_WORDS, sample
 
 MAX_ROWS = 512  # tokens of a prefill chunk
@@ -37,15 +41,36 @@ class Output(Enum):
     NEXT_TOKENS = "next_tokens"  # sampled from every row
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What is recorded into passes that sample, beyond the plain draw, because some sequence asks for it."""
+
+    adjusts: bool = False  # penalties, bias
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class LogProbabilities:
+    """Natural logarithms: of the token drawn, and of the likeliest ones, (id, value) by falling value."""
+
+    token: float
+    likely: tuple[tuple[int, float], ...]
+
+
 class State:
     """Small host-visible buffers that passes of a session read and write; int32 but for the sampling parameters.
 
     `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
     to their first element, so that decode feeds itself (of every row, to the row's own). `history` (num_sequences,
-    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS).
+    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS). What
+    `extras` need is there once `expect` was told.
     """
 
     def __init__(self, device: _fastmetal.Device, max_positions: int, num_sequences: int = 1) -> None:
+        self.extras = Extras()
+        self._device = device
+        self._num_sequences = num_sequences
+        self._adjustments: Adjustments | None = None
         self.buffers = {
             "tokens": device.buffer(MAX_ROWS * 4, "tokens"),
             "positions": device.buffer(MAX_ROWS * 4, "positions"),
@@ -58,10 +83,35 @@ class State:
         self.sequences = np.frombuffer(memoryview(self.buffers["sequences"]), np.int32)
         self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32).reshape(num_sequences, -1)
 
-    def set_sampling(self, sampling: Sampling, sequence: int = 0) -> None:
-        """Sets how a sequence's tokens are drawn; only while nothing runs."""
+    def expect(self, samplings: Iterable[Sampling], vocab_size: int) -> None:
+        """Prepares for sequences with these samplings together. Raises UsageError for a bias outside the vocabulary."""
+        samplings = list(samplings)
+        for sampling in samplings:
+            sampling.check_vocabulary(vocab_size)
+        self.extras = Extras(any(s.adjusts for s in samplings), any(s.logprobs is not None for s in samplings))
+        if self.extras.adjusts and self._adjustments is None:
+            self._adjustments = Adjustments(self._device, vocab_size, self._num_sequences)
+            self.buffers |= self._adjustments.buffers
+        if self.extras.logprobs and "likely" not in self.buffers:
+            rows = self._num_sequences
+            self.buffers["logprobs"] = self._device.buffer(rows * (1 + MOST_LIKELY) * 4, "log-probabilities")
+            self.buffers["likely"] = self._device.buffer(rows * MOST_LIKELY * 4, "likely tokens")
+
+    def set_sampling(self, sampling: Sampling, prompt: Sequence[int] = (), sequence: int = 0) -> None:
+        """Sets how the tokens are drawn that follow `prompt` in a sequence; only while nothing runs, after `expect`."""
         parameters = np.frombuffer(memoryview(self.buffers["parameters"]), np.uint32).reshape(-1, PARAMETER_WORDS)
         parameters[sequence] = np.frombuffer(sampling.pack(), np.uint32)
+        if self.extras.adjusts and self._adjustments is not None:
+            self._adjustments.set(sampling, prompt, sequence)
+
+    def log_probabilities(self, sampling: Sampling, row: int = 0) -> LogProbabilities | None:
+        """Of the token that row `row` of the latest pass drew, as many as asked for; only while nothing runs."""
+        if sampling.logprobs is None:
+            return None
+        values = np.frombuffer(memoryview(self.buffers["logprobs"]), np.float32).reshape(-1, 1 + MOST_LIKELY)[row]
+        likely = np.frombuffer(memoryview(self.buffers["likely"]), np.int32).reshape(-1, MOST_LIKELY)[row]
+        pairs = zip(likely[: sampling.logprobs].tolist(), values[1:].tolist(), strict=False)
+        return LogProbabilities(float(values[0]), tuple((token, value) for token, value in pairs if token >= 0))
 
 
 @dataclass(frozen=True)
@@ -80,9 +130,8 @@ class StepBuilder:
         self._engine = engine
         self._cache = cache
         self._state = state
-        self._steps: OrderedDict[tuple[int, Output], Step] = OrderedDict()
-        self._memory = {name: Memory(buffer, 0, buffer.nbytes) for name, buffer in state.buffers.items()}
-        self._memory["rope"] = Memory(engine.rope, 0, engine.rope.nbytes)
+        self._steps: OrderedDict[tuple[int, Output, Extras], Step] = OrderedDict()
+        self._memory = {"rope": Memory(engine.rope, 0, engine.rope.nbytes)}
         if engine.local_rope is not None:
             self._memory["local_rope"] = Memory(engine.local_rope, 0, engine.local_rope.nbytes)
         for layer, (keys, values) in enumerate(cache.buffers):
@@ -117,7 +166,7 @@ class StepBuilder:
         )
         logits = self._engine.architecture.forward(forward)
         if output in (Output.NEXT_TOKEN, Output.NEXT_TOKENS):
-            self._sample(graph, logits, positions, tokens, rows)
+            self._sample(graph, logits, rows)
         elif output is not Output.NOTHING:
             graph.results.append(logits)
         run_passes(graph)
@@ -133,7 +182,8 @@ class StepBuilder:
 
     def step(self, rows: int, output: Output) -> Step:
         """A pass that was built before, or a new one."""
-        key = (rows, output)
+        samples = output in (Output.NEXT_TOKEN, Output.NEXT_TOKENS)
+        key = (rows, output, self._state.extras if samples else Extras())
         if key not in self._steps:
             self._steps[key] = self.build(rows, output)
             while len(self._steps) > _KEPT_STEPS:
@@ -146,22 +196,41 @@ class StepBuilder:
         """Memory of the passes kept."""
         return sum(step.arena_nbytes for step in self._steps.values())
 
-    def _sample(self, graph: Graph, logits: Tensor, positions: Tensor, tokens: Tensor, rows: int) -> None:
+    def _sample(self, graph: Graph, logits: Tensor, rows: int) -> None:
         """Draws from each row of logits, which belong to the last rows of the pass."""
         num_sequences, max_positions = self._state.history.shape
-        parameters = self._state_tensor(graph, "parameters", (num_sequences, PARAMETER_WORDS), "u32")
-        history = self._state_tensor(graph, "history", (num_sequences, max_positions), "i32")
-        sequences = self._state_tensor(graph, "sequences", (MAX_ROWS,), "i32")
-        count = logits.shape[0]
+        count, vocab_size = logits.shape
+        tokens, positions, sequences = (
+            self._state_tensor(graph, name, (MAX_ROWS,), "i32") for name in ("tokens", "positions", "sequences")
+        )
+        last = range(rows - count, rows)
+        drawn_from = logits
+        if self._state.extras.adjusts:
+            drawn_from, _ = adjust_logits(
+                logits,
+                self._state_tensor(graph, "penalties", (num_sequences, PENALTY_WORDS), "u32"),
+                tokens.rows(last.start, last.stop),
+                positions.rows(last.start, last.stop),
+                sequences.rows(last.start, last.stop),
+                self._state_tensor(graph, "bias", (num_sequences, vocab_size), "f32"),
+                self._state_tensor(graph, "seen", (num_sequences, vocab_size), "u32"),
+            )
         sample(
-            logits,
-            parameters,
-            positions.rows(rows - count, rows),
-            sequences.rows(rows - count, rows),
+            drawn_from,
+            self._state_tensor(graph, "parameters", (num_sequences, PARAMETER_WORDS), "u32"),
+            positions.rows(last.start, last.stop),
+            sequences.rows(last.start, last.stop),
             tokens.rows(0, count),
             positions.rows(0, count),
-            history,
+            self._state_tensor(graph, "history", (num_sequences, max_positions), "i32"),
         )
+        if self._state.extras.logprobs:
+            log_probabilities(
+                logits,
+                tokens.rows(0, count),
+                self._state_tensor(graph, "logprobs", (num_sequences, 1 + MOST_LIKELY), "f32").rows(0, count),
+                self._state_tensor(graph, "likely", (num_sequences, MOST_LIKELY), "i32").rows(0, count),
+            )
 
     def _state_tensor(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
@@ -176,7 +245,10 @@ class StepBuilder:
     def _resolve(self, tensor: Tensor) -> Memory:
         if tensor.storage is Storage.WEIGHT:
             return self._engine.weights[tensor.name].memory
-        return self._memory[tensor.name]
+        if tensor.name in self._memory:
+            return self._memory[tensor.name]
+        buffer = self._state.buffers[tensor.name]
+        return Memory(buffer, 0, buffer.nbytes)
 
 
 def read_floats(device: _fastmetal.Device, memory: Memory, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
