@@ -2,8 +2,8 @@
 //
 // Temperature 0 takes the arg-max (the lowest id among equals). Otherwise adds Gumbel noise to logits / temperature and
 // takes the arg-max of what top-k, top-p and min-p leave, which draws exactly from the softmax over it (Gumbel 1954;
-// Maddison et al. 2014). The noise is Philox at (seed, position, token id): a run can be repeated on any device, and a
-// filter changes a token only if it removes it.
+// Maddison et al. 2014). The noise depends on (seed, position, token id) alone: a run can be repeated on any device,
+// and a filter changes a token only if it removes it.
 //
 //   sample_partial: logits (rows, vocab_size) float32 -> of each span of SAMPLE_SPAN logits the best candidate, and for
 //     filtered rows what lets `sample` read little: the maxima of its blocks and its mass. Grid: (spans, rows).
@@ -16,6 +16,7 @@
 constant constexpr uint SPAN_THREADS = 128;
 constant constexpr uint SPAN_SIMDGROUPS = SPAN_THREADS / 32;
 constant constexpr uint BLOCK_WIDTH = SPAN_THREADS / SAMPLE_BLOCKS;
+static_assert(NOISE_RUN == 4 * SPAN_THREADS, "a thread of sample_partial uses all four words of a counter");
 constant constexpr uint MAX_LISTED = 2048;
 constant constexpr uint MOST_GUESSED = 1024;  // how many logits top-p is first tried on
 
@@ -61,9 +62,14 @@ inline Candidate best_of_group(Candidate mine, threadgroup float* scores, thread
   return mine;
 }
 
-inline float perturbed(float logit, uint id, uint position, device const SamplingParameters& parameters) {
-  uint2 key = uint2(parameters.seed_low, parameters.seed_high);
-  return logit / parameters.temperature - precise::log(exponential(philox(key, uint4(id, position, 0, 0)).x));
+// Random words of four tokens: `id` is the first of them, the others follow SPAN_THREADS apart.
+inline uint4 noise_bits(uint id, uint position, device const SamplingParameters& parameters) {
+  uint counter = id / NOISE_RUN * (NOISE_RUN / 4) + id % (NOISE_RUN / 4);
+  return philox(uint2(parameters.seed_low, parameters.seed_high), uint4(counter, position, 0, 0));
+}
+
+inline float perturbed(float logit, uint bits, device const SamplingParameters& parameters) {
+  return logit / parameters.temperature - precise::log(exponential(bits));
 }
 
 inline bool is_filtered(device const SamplingParameters& parameters) {
@@ -89,8 +95,14 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
   uint end = min((group.x + 1) * SAMPLE_SPAN, args.vocab_size);
 
   Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
-  for (uint id = begin; id < end; id += SPAN_THREADS) {
-    improve(mine, draws ? perturbed(row[id], id, position, parameter) : row[id], id);
+  for (uint run = begin; run < end; run += NOISE_RUN) {
+    uint4 bits = draws ? noise_bits(run, position, parameter) : uint4(0);
+    for (uint word = 0; word < 4 && run + word * SPAN_THREADS < end; word++) {
+      uint id = run + word * SPAN_THREADS;
+      if (row[id] > LOWEST_SCORE) {
+        improve(mine, draws ? perturbed(row[id], bits[word], parameter) : row[id], id);
+      }
+    }
   }
   float block_maximum = max(mine.score, simd_shuffle_xor(mine.score, ushort(1)));
   block_maximum = max(block_maximum, simd_shuffle_xor(block_maximum, ushort(2)));
@@ -192,7 +204,8 @@ inline Candidate draw(thread const Source& source, Cut cut, uint vocab_size, uin
     uint key = source.key(i);
     uint id = source.id(i);
     if (key > cut.key || (key == cut.key && cut.ties > 0 && id <= last_tied)) {
-      improve(mine, perturbed(logit_of(key), id, position, parameters), id);
+      uint bits = noise_bits(id, position, parameters)[id / SPAN_THREADS % 4];
+      improve(mine, perturbed(logit_of(key), bits, parameters), id);
     }
   }
   return mine;

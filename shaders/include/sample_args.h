@@ -24,6 +24,7 @@ struct SamplingParameters {
 
 enum SampleSizes : uint {
   SAMPLE_SPAN = 4096,  // logits a threadgroup of sample_partial
+  NOISE_RUN = 512,     // tokens whose random numbers come from NOISE_RUN / 4 counters: see `noise_bits`
   SAMPLE_BLOCKS = 32,  // blocks of 128 logits in a span, each spread over it: see sample_partial
 };
 

@@ -55,9 +55,8 @@ def sample_once(logits: Array, temperature: float, seed: int, position: int) -> 
     return sample_rows(logits, [Sampling(temperature, seed)], [position])[0]
 
 
-def sample_often(logits: Array, sampling: Sampling, count: int) -> Array:
-    """Tokens of `count` seeds and positions, a batch of 50 rows at a time."""
-    rows = 50
+def sample_often(logits: Array, sampling: Sampling, count: int, rows: int = 50) -> Array:
+    """Tokens of `count` seeds and positions, a batch of `rows` at a time."""
     bench = prepared("sample", sample_inputs(np.tile(logits, (rows, 1)), [sampling] * rows, [0] * rows), {})
     tokens = []
     for first in range(0, count, rows):
@@ -118,17 +117,20 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_draws_follow_the_exact_distribution(variant: Variant, name: str) -> None:
-    """Pearson's chi-square over 12 likely tokens spread over three spans, and all others together."""
-    count, temperature = 3000, 0.7
-    logits = np.full(9000, -8.0)
-    likely = np.array([0, 1, 77, 4000, 4095, 4096, 4097, 5000, 8191, 8192, 8500, 8999])
-    logits[likely] = np.linspace(-1.0, 1.0, likely.size)
-    kept = keep(logits, temperature=temperature, **FILTERS[name])  # type: ignore[arg-type]
+def check_distribution(
+    variant: Variant, name: str, sampling: Sampling, logits: Array, likely: Array, count: int, rows: int
+) -> None:
+    """Pearson's chi-square over the `likely` tokens, and all others together."""
+    kept = keep(
+        logits,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+    )
     exact = np.zeros(logits.size)
     exact[kept.ids] = kept.probabilities
-    tokens = variant.call(sample_often, logits, Sampling(temperature, **FILTERS[name]), count)  # type: ignore[arg-type]
+    tokens = variant.call(sample_often, logits, sampling, count, rows)[:count]
     assert np.all(exact[tokens] > 0.0)
     probabilities = np.append(exact[likely], 1.0 - exact[likely].sum())
     observed = np.array([*(np.sum(tokens == token) for token in likely), np.sum(~np.isin(tokens, likely))])
@@ -140,6 +142,29 @@ def test_draws_follow_the_exact_distribution(variant: Variant, name: str) -> Non
         f"chi-square {variant.name}, {name}: {statistic:.1f} with {np.count_nonzero(possible) - 1} degrees of freedom"
     )
     assert statistic < CHI_SQUARE_LIMIT
+
+
+LIKELY = np.array([0, 1, 77, 4000, 4095, 4096, 4097, 5000, 8191, 8192, 8500, 8999])
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_draws_follow_the_exact_distribution(variant: Variant, name: str) -> None:
+    """12 likely tokens, spread over three spans."""
+    logits = np.full(9000, -8.0)
+    logits[LIKELY] = np.linspace(-1.0, 1.0, LIKELY.size)
+    sampling = Sampling(0.7, **FILTERS[name])  # type: ignore[arg-type]
+    check_distribution(variant, name, sampling, logits, LIKELY, 3000, 50)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 31, 64])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_draws_of_any_batch_follow_the_exact_distribution(variant: Variant, rows: int, temperature: float) -> None:
+    """Neighbours, whose noise comes from the same counters, and tokens a run of them apart."""
+    logits = np.full(1100, -9.0)
+    likely = np.array([0, 1, 2, 3, 127, 128, 129, 256, 384, 512, 640, 1099])
+    logits[likely] = np.linspace(-1.0, 1.0, likely.size)
+    count = 600 if rows == 1 else 2000
+    check_distribution(variant, f"{rows} rows", Sampling(temperature), logits, likely, count, rows)
 
 
 def check_filtered(variant: Variant, logits: Array, filters: dict[str, float], temperature: float, draws: int) -> None:

@@ -1,7 +1,8 @@
 """sample: the next token of each row from its logits, on the device.
 
 Greedy at temperature 0; otherwise logits / temperature, then top-k, top-p and min-p, then Gumbel noise and an arg-max,
-which draws exactly from the softmax over what is left. The noise is Philox at (seed, position, token id).
+which draws exactly from the softmax over what is left. The noise is Philox at (seed, position, counter): each counter
+gives four tokens, _RUN / 4 apart, a word.
 
 The order of the filters is that of transformers' warpers (temperature, top-k, top-p, min-p): top-p counts the mass of
 what top-k left. Of equal logits the lower ids are kept, as in llama.cpp, so that exactly k tokens are left.
@@ -18,8 +19,10 @@ from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 _SPAN = 4096  # SAMPLE_SPAN of the shader: logits a threadgroup
 _BLOCKS = 32  # SAMPLE_BLOCKS of the shader, of a span
+_RUN = 512  # NOISE_RUN of the shader: tokens of _RUN / 4 counters
 _SPAN_SIMDGROUPS = 4
 _ROW_SIMDGROUPS = 8
+_LOWEST_SCORE = -3e38  # what is not above it, NaN too, is never chosen
 PARAMETER_WORDS = 6  # of SamplingParameters in shaders/include/sample_args.h
 
 
@@ -115,6 +118,7 @@ class Kept:
 def keep(logits: Array, *, temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Kept:
     """The exact distribution that a row of logits (vocab_size,) is drawn from; temperature above 0."""
     ids = np.argsort(-logits, kind="stable")
+    ids = ids[logits[ids] > _LOWEST_SCORE]
     scaled = (logits[ids] - logits[ids[0]]) / temperature
     margin = np.inf
     if top_k:
@@ -131,6 +135,18 @@ def keep(logits: Array, *, temperature: float, top_k: int = 0, top_p: float = 1.
     return Kept(ids[: scaled.size], mass / mass.sum(), float(margin))
 
 
+def gumbel_noise(ids: Array, *, seed: int, position: int) -> Array:
+    """The noise that is added to logits / temperature of the tokens `ids`."""
+    zeros = np.zeros(ids.size, np.uint32)
+    counters = (ids // _RUN * (_RUN // 4) + ids % (_RUN // 4)).astype(np.uint32)
+    words = philox(
+        (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF),
+        np.stack([counters, np.full_like(zeros, position), zeros, zeros], axis=1),
+    )
+    bits = words[np.arange(ids.size), ids // (_RUN // 4) % 4]
+    return np.asarray(-np.log(-np.log1p(-(bits.astype(np.float64) + 0.5) / 2.0**32)))
+
+
 def reference(
     logits: Array,
     *,
@@ -141,14 +157,14 @@ def reference(
     top_p: float = 1.0,
     min_p: float = 0.0,
 ) -> int:
-    """The token drawn from logits (vocab_size,)."""
+    """The token drawn from logits (vocab_size,); -1 if none may be."""
+    possible = np.where(logits > _LOWEST_SCORE, logits, -np.inf)
+    if not np.any(possible > -np.inf):
+        return -1
     if temperature == 0.0:
-        return int(np.argmax(logits))
+        return int(np.argmax(possible))
     ids = keep(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p).ids
-    zeros = np.zeros(ids.size, np.uint32)
-    counters = np.stack([ids.astype(np.uint32), np.full_like(zeros, position), zeros, zeros], axis=1)
-    bits = philox((seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF), counters)[:, 0]
-    noise = -np.log(-np.log1p(-(bits.astype(np.float64) + 0.5) / 2.0**32))
+    noise = gumbel_noise(ids, seed=seed, position=position)
     return int(ids[np.argmax(logits[ids] / temperature + noise)])
 
 

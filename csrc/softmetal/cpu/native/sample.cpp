@@ -28,13 +28,6 @@ Candidate best_logit(const float* logits, std::uint32_t begin, std::uint32_t end
   return best;
 }
 
-Candidate draw(const float* logits, std::uint32_t begin, std::uint32_t end, const SamplingParameters& parameters,
-               std::uint32_t position) {
-  Candidate best;
-  for (std::uint32_t id = begin; id < end; id++) consider(best, logits[id], id, parameters, position);
-  return best;
-}
-
 // Maxima of a span's blocks: of each run of `stride` logits, four neighbours belong to a block.
 void find_block_maxima(const float* logits, std::uint32_t begin, std::uint32_t end, float* maxima) {
   alignas(64) float largest[stride];
@@ -56,23 +49,6 @@ void find_block_maxima(const float* logits, std::uint32_t begin, std::uint32_t e
   }
 }
 
-// The sum of exp((logit - largest) / temperature) over a span.
-float mass_of(const float* logits, std::uint32_t begin, std::uint32_t end, float largest, float temperature) {
-  Vector sum = {};
-  const Vector lowest = broadcast(LOWEST_SCORE);
-  for (std::uint32_t id = begin; id < end; id += width) {
-    Vector x = lowest;
-    if (id + width <= end) {
-      x = load(logits + id);
-    } else {
-      for (std::uint32_t i = 0; id + i < end; i++) x[i] = logits[id + i];
-    }
-    const Vector term = exponential((select(x > lowest, x, broadcast(largest)) - largest) / temperature);
-    sum += select(x > lowest, term, Vector{});
-  }
-  return horizontal_sum(sum);
-}
-
 void sample_partial(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const SampleArgs*>(launch.buffers[0]);
   const auto* logits = static_cast<const float*>(launch.buffers[1]);
@@ -81,18 +57,19 @@ void sample_partial(const Launch& launch, std::uint64_t begin, std::uint64_t end
     const std::uint64_t row_index = group / spans;
     const auto span = static_cast<std::uint32_t>(group % spans);
     const SamplingParameters& parameters = parameters_of(launch, args, row_index);
-    const auto position = static_cast<std::uint32_t>(static_cast<const std::int32_t*>(launch.buffers[3])[row_index]);
+    const std::uint32_t position = position_of(launch, row_index);
     const float* row = logits + row_index * args.vocab_size;
     const std::uint32_t first = span * SAMPLE_SPAN, last = smaller(first + SAMPLE_SPAN, args.vocab_size);
     const bool filtered = is_filtered(parameters);
-    const Candidate best = parameters.temperature > 0.0f && !filtered ? draw(row, first, last, parameters, position)
+    const Candidate best = parameters.temperature > 0.0f && !filtered ? draw(row, first, last, parameters, position, {})
                                                                       : best_logit(row, first, last);
     static_cast<float*>(launch.buffers[5])[group] = best.score;
     static_cast<std::uint32_t*>(launch.buffers[6])[group] = best.id;
     if (!filtered) continue;
     find_block_maxima(row, first, last, static_cast<float*>(launch.buffers[8]) + group * SAMPLE_BLOCKS);
     if (parameters.top_k == 0 && parameters.top_p < 1.0f) {
-      static_cast<float*>(launch.buffers[7])[group] = mass_of(row, first, last, best.score, parameters.temperature);
+      static_cast<float*>(launch.buffers[7])[group] =
+          static_cast<float>(weigh(row + first, last - first, best.score, parameters.temperature, nullptr));
     }
   }
 }

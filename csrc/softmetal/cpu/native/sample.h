@@ -1,9 +1,10 @@
-// What the two native sampling kernels share: candidates, the noise, and where a row's parameters lie.
+// What the native sampling kernels share: candidates, the noise, and where a row's parameters lie.
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/kernel_abi.h"
+#include "cpu/native/philox.h"
 #include "include/sample_args.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
@@ -26,19 +27,8 @@ inline const SamplingParameters& parameters_of(const Launch& launch, const Sampl
   return static_cast<const SamplingParameters*>(launch.buffers[2])[sequence_of(launch, args, row)];
 }
 
-inline std::uint32_t philox_first_word(std::uint32_t key0, std::uint32_t key1, std::uint32_t id,
-                                       std::uint32_t position) {
-  std::uint32_t c[4] = {id, position, 0, 0};
-  for (int round = 0; round < 10; round++) {
-    const std::uint64_t product0 = 0xD2511F53ull * c[0], product1 = 0xCD9E8D57ull * c[2];
-    c[0] = static_cast<std::uint32_t>(product1 >> 32) ^ c[1] ^ key0;
-    c[1] = static_cast<std::uint32_t>(product1);
-    c[2] = static_cast<std::uint32_t>(product0 >> 32) ^ c[3] ^ key1;
-    c[3] = static_cast<std::uint32_t>(product0);
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  return c[0];
+inline std::uint32_t position_of(const Launch& launch, std::uint64_t row) {
+  return static_cast<std::uint32_t>(static_cast<const std::int32_t*>(launch.buffers[3])[row]);
 }
 
 inline float exponential_variate(std::uint32_t bits) {
@@ -51,15 +41,33 @@ inline float exponential_variate(std::uint32_t bits) {
 // The largest noise that 32 random bits can give; see `exponential` in shaders/include/philox.h.
 constexpr float largest_noise = 22.9f;
 
-// Lets a logit compete with its noise, which is only made where it could win. The lower id must come first.
+// Lets a logit with the random `bits` of its token compete; of equal scores the lower id wins.
+inline void compete(Candidate& best, float logit, std::uint32_t id, std::uint32_t bits, float temperature) {
+  const float score = logit / temperature - __builtin_logf(exponential_variate(bits));
+  if (score > best.score || (score == best.score && id < best.id)) best = {score, id};
+}
+
+// The same for a token on its own: its bits are only made where it could win.
 inline void consider(Candidate& best, float logit, std::uint32_t id, const SamplingParameters& parameters,
                      std::uint32_t position) {
-  const float scaled = logit / parameters.temperature;
   // Written so that a NaN is left out.
-  if (!(scaled + largest_noise > best.score)) return;
-  const std::uint32_t bits = philox_first_word(parameters.seed_low, parameters.seed_high, id, position);
-  const float score = scaled - __builtin_logf(exponential_variate(bits));
-  if (score > best.score) best = {score, id};
+  if (!(logit / parameters.temperature + largest_noise > best.score)) return;
+  std::uint32_t words[4];
+  philox(parameters.seed_low, parameters.seed_high, id / NOISE_RUN * (NOISE_RUN / 4) + id % (NOISE_RUN / 4), position,
+         words);
+  compete(best, logit, id, words[id / (NOISE_RUN / 4) % 4], parameters.temperature);
 }
+
+// Which logits of a row compete: those above `value`, and those equal to it up to the id `last_tied`.
+struct Threshold {
+  float value = LOWEST_SCORE;
+  std::int64_t last_tied = -1;
+};
+
+Candidate draw(const float* logits, std::uint32_t begin, std::uint32_t end, const SamplingParameters& parameters,
+               std::uint32_t position, Threshold threshold);
+
+// The terms exp((logit - largest) / temperature) of `count` logits; 0 for what may never be drawn. Returns their sum.
+double weigh(const float* logits, std::uint32_t count, float largest, float temperature, float* masses);
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA
