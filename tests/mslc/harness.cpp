@@ -9,6 +9,7 @@
 #include "softmetal/cpu/kernel_abi.h"
 
 extern const softmetal::cpu::CompiledShader compiled_collectives;
+extern const softmetal::cpu::CompiledShader compiled_dialect;
 extern const softmetal::cpu::CompiledShader compiled_language;
 
 namespace {
@@ -20,7 +21,7 @@ std::string fault;
 void keep_fault(const char* message) { fault = message; }
 
 const softmetal::cpu::Kernel* find(const std::string& name) {
-  for (const auto* shader : {&compiled_collectives, &compiled_language}) {
+  for (const auto* shader : {&compiled_collectives, &compiled_dialect, &compiled_language}) {
     for (std::uint32_t i = 0; i < shader->file->kernel_count; i++) {
       if (name == shader->file->kernels[i].name) return &shader->kernels[i];
     }

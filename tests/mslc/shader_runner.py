@@ -84,7 +84,7 @@ def _size(values: Sequence[int]) -> Any:
 def build(folder: Path) -> Shaders:
     """Translates and compiles the test shaders into `folder`, and loads them."""
     objects = []
-    for stem in ("collectives", "language"):
+    for stem in ("collectives", "dialect", "language"):
         for emit in ("cpp", "table"):
             source = folder / f"{stem}.{emit}.cpp"
             result = run_mslc(CASES / f"{stem}.metal", "--emit", emit, "-o", source, "-D", "EXTRA=3")

@@ -101,6 +101,13 @@ def test_table_compiles_and_holds_long_sources(tmp_path: Path) -> None:
     assert printed == renamed.read_bytes()
 
 
+def test_white_space_behind_a_line_splice(tmp_path: Path) -> None:
+    shader, output = tmp_path / "spliced.metal", tmp_path / "spliced.json"
+    shader.write_text("#define f(name) \\ \n  kernel void name(device int* x) {} // \\\t\n\nf(g)\n")
+    assert run_mslc(shader, "--emit", "reflect", "-o", output).returncode == 0
+    assert [kernel["name"] for kernel in json.loads(output.read_text())] == ["g"]
+
+
 def test_translation_does_not_depend_on_the_run(tmp_path: Path) -> None:
     outputs = []
     for _ in range(2):
@@ -156,7 +163,16 @@ ERRORS = {
     ),
     "threads": ("[[max_total_threads_per_threadgroup(2000)]]\nkernel void f(device int* x) {}\n", 3, "from 1 to 1024"),
     "threadgroup variable": ("void f() {\n  threadgroup float x[3];\n}\n", 4, "only be declared in a kernel"),
-    "initialised threadgroup variable": ("kernel void f() {\n  threadgroup int x = 1;\n}\n", 4, "initial value"),
+    "initialised threadgroup variable": ("kernel void f() {\n  threadgroup int x = 1;\n}\n", 4, "set to zero"),
+    "unsupported library": ("#include <MetalPerformancePrimitives/MetalPerformancePrimitives.h>\n", 3, "not supported"),
+    "range in a list": ("void f() {\n  int x[3] = {[0 ... 1] = 2, [2] = 3};\n}\n", 4, "whole array"),
+    "range that is not alone": ("void f() {\n  int x[2] = {[0 ... 1] = 2}, y;\n}\n", 4, "alone"),
+    "instantiation of another type": (
+        "template <typename T>\nkernel void f(device T* x) {}\n"
+        'template [[host_name("g")]] kernel void f(device float& x);\n',
+        5,
+        "can't be told",
+    ),
     "different twins": (
         "int f(device int* x) { return 1; }\nint f(threadgroup int* x) { return 2; }\n",
         4,

@@ -30,8 +30,13 @@ _VALUES = {
 _TYPES = {"uint32_t": "uint", "uint16_t": "ushort"}
 
 
-def run_function(kernel: Kernel, number: int, layout: str, has_constants: bool, fields: frozenset[str]) -> str:
-    """C++ text of `softmetal_run_<number>` and of `softmetal_memory_<number>`, its own threadgroup memory in bytes."""
+def run_function(
+    kernel: Kernel, number: int, layout: str, is_zeroed: bool, has_constants: bool, fields: frozenset[str]
+) -> str:
+    """C++ text of `softmetal_run_<number>` and of `softmetal_memory_<number>`, its own threadgroup memory in bytes.
+
+    `layout` names the function that places the kernel's threadgroup variables; they start as zeros if `is_zeroed`.
+    """
     arguments = kernel.arguments_of_template
     template = f"<{one_line(arguments, fields)}>" if arguments is not None else ""
     callee = f"{kernel.function.name}{template}"
@@ -50,6 +55,8 @@ def run_function(kernel: Kernel, number: int, layout: str, has_constants: bool, 
     if layout or dynamic:
         indices = ", ".join(str(a.index) for a in dynamic)
         lines.append(f"  const ::softmetal::cpu::GroupMemory<{len(dynamic)}> memory(launch, {memory}, {{{indices}}});")
+    if is_zeroed:
+        lines.append(f"  std::memset(::softmetal::cpu::group_memory(0), 0, {memory});")
     lines += [_argument(kernel, a, dynamic) for a in kernel.arguments]
     runner = "run_fibres" if kernel.uses_barriers else "run_loops"
     lines.append(

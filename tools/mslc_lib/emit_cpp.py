@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import threadgroup_memory
+from .conditionals import with_common_arms, with_filled_arrays
 from .cpp_kernels import run_function
 from .lexer import IDENTIFIER, Token
-from .overloads import members_for_cpp, without_address_space_twins
+from .overloads import functions_of_one_float, members_for_cpp, without_address_space_twins
 from .parts import after_template
 from .printer import Printer
 from .reflect import Constant, Kernel, Module
 from .rewrite import DEFINED_PREFIX, rewrite, swizzle_fields, synthetic
-from .standard_names import STANDARD_FUNCTIONS
+from .standard_names import LIBRARY_TEMPLATES, STANDARD_FUNCTIONS
 from .syntax import Declaration, Function, Instantiation, Namespace, TypeDefinition, Variable
 
 _PROLOGUE = """\
@@ -37,10 +38,13 @@ _PROLOGUE = """\
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
 #pragma GCC diagnostic ignored "-Wunneeded-internal-declaration"
+#pragma GCC diagnostic ignored "-Wunevaluated-expression"
 #else
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wunused-local-typedefs"
 #pragma GCC diagnostic ignored "-Wunused-but-set-parameter"
+#pragma GCC diagnostic ignored "-Wint-in-bool-context"
+#pragma GCC diagnostic ignored "-Wbool-compare"
 #endif
 """
 _OPEN = "namespace {"
@@ -58,6 +62,7 @@ class CppEmitter:
 
     open_text = _OPEN
     close_text = _CLOSE
+    library_text = "namespace metal {"
     inline_text = "inline __attribute__((always_inline))"
 
     def __init__(self, module: Module, stem: str, output_name: str) -> None:
@@ -68,6 +73,7 @@ class CppEmitter:
         self._constants = {id(c.place): c for c in module.constants}
         self._by_place = self._kernels_by_place()
         self._layouts: dict[int, str] = {}
+        self._zeroed: set[str] = set()
         self._loads: list[tuple[str, Constant | None]] = []
         self._runs: dict[str, str] = {}
         self._path: list[str] = []
@@ -115,8 +121,12 @@ class CppEmitter:
         self._printer.text("\n".join(f"using ::metal::{name};" for name in names))
 
     def _scope(self, declarations: Sequence[Declaration]) -> None:
-        for declaration in without_address_space_twins(declarations):
+        kept = without_address_space_twins(declarations)
+        promoted = functions_of_one_float(kept)
+        for declaration in kept:
             self._declaration(declaration)
+            if id(declaration) in promoted:
+                self._printer.text(promoted[id(declaration)])
 
     def _declaration(self, declaration: Declaration) -> None:
         if isinstance(declaration, Namespace):
@@ -136,6 +146,15 @@ class CppEmitter:
     def _print(self, tokens: Sequence[Token]) -> None:
         self._printer.tokens(rewrite(tokens, self._fields))
 
+    def _print_function(self, function: Function) -> None:
+        """Prints a function, whose body may hold what C++ spells differently."""
+        split = function.body if function.body >= 0 else len(function.tokens)
+        self._print(function.tokens[:split])
+        self._print_body(function.tokens[split:])
+
+    def _print_body(self, body: Sequence[Token]) -> None:
+        self._print(with_filled_arrays(with_common_arms(body)))
+
     def _namespace(self, declaration: Namespace) -> None:
         is_metal = not self._path and declaration.name in ("metal", "std")
         if is_metal:
@@ -151,23 +170,47 @@ class CppEmitter:
         if is_metal:
             self._printer.text(self.open_text)
 
+    def _library_specialisation(self, declaration: TypeDefinition) -> bool:
+        """Prints a specialisation of one of the library's own templates where C++ wants it, in namespace metal."""
+        if declaration.name not in LIBRARY_TEMPLATES or declaration.template is None or self._path:
+            return False
+        self._printer.text(self.close_text)
+        self._printer.text(self.library_text)
+        self._print(declaration.tokens)
+        self._printer.text("}")
+        self._printer.text(self.open_text)
+        return True
+
     def _type(self, declaration: TypeDefinition) -> None:
+        if self._library_specialisation(declaration):
+            return
         if declaration.keyword == "enum":
             self._print(declaration.tokens)
             return
         self._print(declaration.tokens[: declaration.body_start])
+        is_unnamed = declaration.name == "" and declaration.tokens[declaration.body_end + 1].text == ";"
         for member in members_for_cpp(declaration):
             if isinstance(member, TypeDefinition):
                 self._type(member)
             elif isinstance(member, Variable):
-                self._member_variable(member)
+                self._member_variable(member, is_unnamed and declaration.keyword == "struct")
+            elif isinstance(member, Function):
+                self._print_function(member)
             else:
                 self._print(member.tokens)
         self._print(declaration.tokens[declaration.body_end :])
 
-    def _member_variable(self, variable: Variable) -> None:
-        """A `static constant` member has its value in the class, which C++ allows for constexpr ones only."""
+    def _member_variable(self, variable: Variable, in_unnamed: bool) -> None:
+        """A `static constant` member has its value in the class, which C++ allows for constexpr ones only.
+
+        A struct without a name can't hold classes with constructors: half and bfloat become plain there.
+        """
         texts = [t.text for t in variable.tokens]
+        if in_unnamed and variable.tokens[: len(variable.type)] == variable.type:
+            place = variable.place
+            self._printer.tokens([synthetic("::metal::cpu::plain<", place), *rewrite(variable.type, self._fields)])
+            self._printer.tokens([synthetic(">", place), *rewrite(variable.tokens[len(variable.type) :], self._fields)])
+            return
         if "constant" in texts and "static" in texts and "constexpr" not in texts and variable.initializer:
             self._printer.tokens([synthetic("constexpr", variable.place)])
         self._print(variable.tokens)
@@ -177,7 +220,7 @@ class CppEmitter:
             self._kernel_function(function)
         else:
             self._check_plain(function)
-            self._print(function.tokens)
+            self._print_function(function)
 
     def _kernel_function(self, function: Function) -> None:
         body: list[Token] = []
@@ -185,6 +228,8 @@ class CppEmitter:
             number = len(self._layouts)
             variables = threadgroup_memory.extract(function, number, self._fields)
             self._layouts[id(function)] = variables.layout_name
+            if variables.is_zeroed:
+                self._zeroed.add(variables.layout_name)
             if variables.layout:
                 self._printer.text(variables.layout)
             body = variables.body
@@ -197,7 +242,7 @@ class CppEmitter:
         head = [t for t in tokens[start : function.body if function.body >= 0 else None] if t.text != "inline"]
         self._printer.tokens([synthetic(self.inline_text, tokens[start])])
         self._print(head)
-        self._print(body)
+        self._print_body(body)
 
     @staticmethod
     def _check_plain(function: Function) -> None:
@@ -250,7 +295,8 @@ class CppEmitter:
             return
         number, kernel = entry
         layout = self._layouts.get(id(kernel.function), "")
-        self._printer.text(run_function(kernel, number, layout, bool(self._module.constants), self._fields))
+        has_constants, is_zeroed = bool(self._module.constants), layout in self._zeroed
+        self._printer.text(run_function(kernel, number, layout, is_zeroed, has_constants, self._fields))
         prefix = "".join(f"{name}::" for name in self._path)
         fibres = "true" if kernel.uses_barriers else "false"
         self._runs[kernel.host_name] = f"&{prefix}softmetal_run_{number}, {prefix}softmetal_memory_{number}, {fibres}"

@@ -48,6 +48,7 @@ def emit_cuda_table(module: Module, stem: str) -> str:
 class _CudaEmitter(CppEmitter):
     open_text = _OPEN
     close_text = _CLOSE
+    library_text = "namespace metal {\nusing namespace softmetal_shader;"
     inline_text = "__forceinline__"
 
     def run(self) -> str:

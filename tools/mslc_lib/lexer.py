@@ -20,9 +20,9 @@ PUNCTUATION = "punct"
 
 _PATTERN = re.compile(
     r"""
-      (?P<space>(?:[ \t\r\f\v]|\\\r?\n)+)
+      (?P<space>(?:[ \t\r\f\v]|\\[ \t]*\r?\n)+)
     | (?P<newline>\n)
-    | (?P<line_comment>//(?:\\\r?\n|[^\n])*)
+    | (?P<line_comment>//(?:\\[ \t]*\r?\n|[^\n])*)
     | (?P<block_comment>/\*.*?\*/)
     | (?P<id>[A-Za-z_$][A-Za-z0-9_$]*)
     | (?P<num>\.?[0-9](?:[eEpP][+-]|'[0-9A-Za-z]|[0-9A-Za-z_.])*)

@@ -77,15 +77,45 @@ def without_address_space_twins(declarations: Sequence[Declaration]) -> list[Dec
 def _signature(declaration: Declaration) -> tuple[str, str]:
     """A key that twins share, and what they must agree on; an empty key for what has no twins."""
     template = " ".join(normalised(p.tokens) for p in declaration.template or [])
-    if isinstance(declaration, Function) and declaration.body >= 0:
+    if isinstance(declaration, Function):
         tokens = declaration.tokens
+        body = declaration.body if declaration.body >= 0 else _end_of_head(declaration)
         before = tokens[after_template(declaration) : declaration.parameters_open]
         name = normalised(t for t in before if t.text not in _SPECIFIERS)
         types = ", ".join(normalised(p.type) + normalised(p.extents) for p in declaration.parameters)
-        tail = normalised(tokens[declaration.parameters_close + 1 : declaration.body])
-        tail = tail.split(":")[0]
-        return f"{template}|{name}({types}){tail}", normalised(tokens[declaration.body :])
+        tail = normalised(tokens[declaration.parameters_close + 1 : body])
+        tail = tail.split(":")[0] + ("" if declaration.body >= 0 else ";")
+        return f"{template}|{name}({types}){tail}", normalised(tokens[body:])
     if isinstance(declaration, TypeDefinition) and declaration.template is not None:
         head = normalised(declaration.tokens[: declaration.body_start])
         return head, normalised(declaration.tokens[declaration.body_start :])
     return "", ""
+
+
+def _end_of_head(function: Function) -> int:
+    """Index of the `;` of a declaration, or of the `=` in `= default;`."""
+    start = function.parameters_close + 1
+    return next(i for i in range(start, len(function.tokens)) if function.tokens[i].text in ("=", ";"))
+
+
+def functions_of_one_float(declarations: Sequence[Declaration]) -> dict[int, str]:
+    """C++ text that follows a function of one float, by the declaration's identity: its forms for half and bfloat.
+
+    Only where there are overloads for classes too: half is a class in C++, whose way to float is no better than its way
+    to another class that is made from a float.
+    """
+    single: dict[str, list[Function]] = {}
+    for declaration in declarations:
+        if isinstance(declaration, Function) and len(declaration.parameters) == 1 and declaration.template is None:
+            single.setdefault(declaration.name, []).append(declaration)
+    texts: dict[int, str] = {}
+    for name, functions in single.items():
+        types = {" ".join(t.text for t in f.parameters[0].type): f for f in functions if f.body >= 0}
+        if "float" in types and len(functions) > 1 and not functions[0].is_kernel and name != "operator":
+            missing = [
+                t for t in ("half", "bfloat") if t not in types and not (t == "bfloat" and "bfloat16_t" in types)
+            ]
+            texts[id(types["float"])] = "\n".join(
+                f"inline auto {name}(::metal::{t} x) {{ return {name}(static_cast<float>(x)); }}" for t in missing
+            )
+    return texts

@@ -12,6 +12,7 @@ from .syntax import (
     Function,
     Instantiation,
     Namespace,
+    Parameter,
     TemplateParameter,
     TypeDefinition,
 )
@@ -75,8 +76,10 @@ class _Scope:
             return self._simple(start)
         if first.text == "template" and following != "<":
             return self._instantiation(start)
+        if first.text == "extern" and following == '"C"' and self._tokens[start + 2].text != "{":
+            return self._one(start + 2)
         if first.text == "extern" and following.startswith('"'):
-            raise first.error("language linkage has no meaning in a shader")
+            raise first.error("language linkage of a block has no meaning in a shader")
         return self._general(start)
 
     def _semicolon(self, start: int) -> int:
@@ -134,7 +137,26 @@ class _Scope:
         host = next((a for a in attributes if a.name == "host_name"), None)
         host_name = host_name_of(host) if host is not None else ""
         name, arguments = self._instantiated_name(tokens)
-        return Instantiation(tokens, name, host_name=host_name, arguments=arguments), end + 1
+        if name:
+            return Instantiation(tokens, name, host_name=host_name, arguments=arguments), end + 1
+        name, parameters = self._instantiated_parameters(tokens)
+        return Instantiation(tokens, name, host_name=host_name, parameters=parameters), end + 1
+
+    @staticmethod
+    def _instantiated_parameters(tokens: list[Token]) -> tuple[str, list[Parameter] | None]:
+        """`name(parameters)` at the end of an instantiation without template arguments."""
+        index = 1
+        while index < len(tokens):
+            attribute_end = find_attribute_end(tokens, index)
+            if attribute_end is not None:
+                index = attribute_end
+            elif tokens[index].text == "(":
+                close = closing(tokens, index)
+                if tokens[index - 1].kind == IDENTIFIER and tokens[index - 1].text not in _PAREN_WORDS:
+                    return tokens[index - 1].text, make_parameters(tokens[index + 1 : close])
+                index = close
+            index += 1
+        return "", None
 
     @staticmethod
     def _instantiated_name(tokens: list[Token]) -> tuple[str, list[Token]]:

@@ -23,6 +23,7 @@ PREDEFINED = {
     "__HAVE_SIMDGROUP_MATRIX__": "1",
 }
 _MAX_INCLUDE_DEPTH = 64
+_UNSUPPORTED_PREFIXES = ("MetalPerformancePrimitives/", "metal_tensor", "metal_raytracing", "metal_cooperative_tensor")
 _SYSTEM_PREFIXES = ("metal_", "simd/")
 
 
@@ -213,6 +214,8 @@ class _FileReader:
             rest = expand(rest, self._state.macros)
         if rest and rest[0].text == "<":
             name = "".join(token.text for token in rest[1:] if token.text != ">")
+            if name.startswith(_UNSUPPORTED_PREFIXES):
+                raise place.error(f"<{name}> is not supported")
             local = None if name.startswith(_SYSTEM_PREFIXES) else self._find(name, quoted=False)
             if local is None:
                 return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .call_graph import CallGraph
+from .deduce import deduce
 from .layout import Field, Layout, TypeTable
 from .lexer import Token, spell, split_commas
 from .parts import host_name_of
@@ -161,6 +162,8 @@ def _instantiated(
     if not candidates:
         raise declaration.place.error(f"no kernel template '{declaration.name or '?'}' is defined before this")
     arguments = split_commas(declaration.arguments)
+    if not arguments and declaration.parameters is not None:
+        return _deduced(declaration, candidates, functions, types, graph)
     fitting = [f for f in candidates if _fits(f, len(arguments))]
     if len(fitting) != 1:
         raise declaration.place.error(
@@ -177,6 +180,26 @@ def _instantiated(
             bound[parameter.name] = list(parameter.tokens[assign + 1 :])
     kernel = _build(declaration.host_name, function, tuple(declaration.arguments), bound, types, graph)
     return replace(kernel, instantiation=declaration)
+
+
+def _deduced(
+    declaration: Instantiation,
+    candidates: Sequence[Function],
+    functions: dict[str, list[Function]],
+    types: TypeTable,
+    graph: CallGraph,
+) -> Kernel:
+    """An instantiation that leaves the template arguments to its parameters, as C++ deduces them."""
+    found = [arguments for f in candidates if (arguments := deduce(f, declaration.parameters or [])) is not None]
+    if len(found) != 1:
+        raise declaration.place.error(
+            f"the template arguments of '{declaration.name}' can't be told from its parameters"
+        )
+    spelled: list[Token] = []
+    for argument in found[0]:
+        spelled += [declaration.place.renamed(",", "punct"), *argument] if spelled else argument
+    given = replace(declaration, arguments=spelled, parameters=None)
+    return replace(_instantiated(given, functions, types, graph), instantiation=declaration)
 
 
 def _fits(function: Function, count: int) -> bool:
@@ -270,17 +293,20 @@ def _index(tokens: Sequence[Token], types: TypeTable, bound: dict[str, list[Toke
 def _argument(
     parameter: Parameter, number: int, bound: dict[str, list[Token]], types: TypeTable, taken: set[int]
 ) -> Argument:
-    texts = [t.text for t in parameter.type]
+    type_ = list(parameter.type)
+    if parameter.extents and not any(t.text in ("*", "&") for t in type_):
+        type_.append(parameter.place.renamed("*"))  # an array as a parameter is a pointer
+    texts = [t.text for t in type_]
     last = next((i for i in range(len(texts) - 1, -1, -1) if texts[i] in ("*", "&")), None)
     attribute = next((a for a in parameter.attributes if a.name in ("buffer", "threadgroup")), None)
     unknown = [a for a in parameter.attributes if a.name not in ("buffer", "threadgroup", "function_constant")]
     if unknown:
         raise parameter.place.error(f"the attribute [[{unknown[0].name}]] of a kernel argument is not supported")
-    if last is None or parameter.extents:
+    if last is None:
         raise parameter.place.error(
             f"'{parameter.name}' must be a pointer or a reference, or have a builtin's attribute"
         )
-    pointee = list(parameter.type[:last])
+    pointee = type_[:last]
     space = next((t.text for t in reversed(pointee) if t.text in ADDRESS_SPACES), None)
     if space in (None, "thread"):
         raise parameter.place.error(f"'{parameter.name}' needs the address space device, constant or threadgroup")

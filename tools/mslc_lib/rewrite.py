@@ -48,6 +48,9 @@ def rewrite(tokens: Sequence[Token], fields: frozenset[str]) -> list[Token]:
                 output.extend(tokens[index : attribute_end + 1])
             index = attribute_end + 1
             continue
+        if token.text == "coherent" and index + 1 < len(tokens) and tokens[index + 1].text == "(":
+            index = closing(tokens, index + 1) + 1
+            continue
         if token.text == "_Pragma" and index + 1 < len(tokens):
             index = closing(tokens, index + 1) + 1
             continue

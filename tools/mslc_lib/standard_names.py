@@ -21,13 +21,16 @@ LOCKSTEP_NAMES = _SIMDGROUP | frozenset(
 
 _MATHEMATICS = frozenset({
     "abs", "acos", "acosh", "all", "any", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clamp", "copysign",
-    "cos", "cosh", "cospi", "cross", "distance", "distance_squared", "dot", "exp", "exp10", "exp2", "fabs", "fdim",
-    "floor", "fma", "fmax", "fmax3", "fmin", "fmin3", "fmod", "fract", "frexp", "ilogb", "isfinite", "isinf",
+    "cos", "cosh", "cospi", "cross", "distance", "distance_squared", "divide", "dot", "exp", "exp10", "exp2", "fabs",
+    "fdim", "floor", "fma", "fmax", "fmax3", "fmin", "fmin3", "fmod", "fract", "frexp", "ilogb", "isfinite", "isinf",
     "isnan", "isnormal", "ldexp", "length", "length_squared", "log", "log10", "log2", "max", "max3", "median3",
     "min", "min3", "mix", "modf", "nextafter", "normalize", "pow", "powr", "reflect", "rint", "round", "rsqrt",
     "saturate", "select", "sign", "signbit", "sin", "sincos", "sinh", "sinpi", "smoothstep", "sqrt", "step", "tan",
     "tanh", "tanpi", "transpose", "trunc", "absdiff", "addsat", "clz", "ctz", "extract_bits", "hadd", "insert_bits",
     "mad24", "madhi", "mul24", "mulhi", "popcount", "reverse_bits", "rhadd", "rotate", "subsat",
 })  # fmt: skip
+
+# Class templates that shaders specialise for types of their own.
+LIBRARY_TEMPLATES = frozenset({"numeric_limits", "_numeric_limits_impl"})
 
 STANDARD_FUNCTIONS = _SIMDGROUP | _MATHEMATICS

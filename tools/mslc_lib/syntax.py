@@ -114,10 +114,14 @@ class Alias(Declaration):
 
 @dataclass
 class Instantiation(Declaration):
-    """`template [[host_name("x")]] kernel ... name<arguments>...;`; without a host name `host_name` is empty."""
+    """`template [[host_name("x")]] kernel ... name<arguments>...;`; without a host name `host_name` is empty.
+
+    `parameters` are those of `name(parameters)` where no arguments are given, else None.
+    """
 
     host_name: str = ""
     arguments: list[Token] = field(default_factory=list)
+    parameters: list[Parameter] | None = None
 
 
 def walk(declarations: Sequence[Declaration]) -> Iterator[Declaration]:

@@ -14,6 +14,7 @@ from .parts import parse_variable
 from .rewrite import one_line, synthetic
 from .syntax import Function, Variable
 
+_ZEROS = frozenset({"{", "}", "0", "0.0", "0.", "0.f", "0.0f", "0.0h", "0u", ","})
 _LOCAL_STARTS = frozenset({"using", "typedef", "constexpr", "const", "static", "constant", "enum", "struct"})
 
 
@@ -25,6 +26,7 @@ class GroupVariables:
     layout: str
     layout_name: str
     count: int
+    is_zeroed: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVar
     call = f"{name}{_own_arguments(function)}()"
     output: list[Token] = []
     types: list[str] = []
-    position = 0
+    position, is_zeroed = 0, False
     for statement in chosen:
         output.extend(body[position : statement.start])
         for variable in _variables(body, statement):
+            is_zeroed |= bool(variable.initializer)
             extents = "".join(f"[{one_line(e, fields)}]" for e in variable.extents)
             base = one_line([t for t in variable.type if t.text not in ("static", "alignas")], fields)
             element = f"{base} (*){extents}" if extents else f"{base}*"
@@ -60,7 +63,7 @@ def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVar
     output.extend(body[position:])
     locals_ = _needed_locals(body, statements, chosen)
     layout = _layout_function(function, name, types, [one_line(tokens, fields) for tokens in locals_], fields)
-    return GroupVariables(output, layout, name, len(types))
+    return GroupVariables(output, layout, name, len(types), is_zeroed)
 
 
 def shared_declarations(function: Function) -> list[Token]:
@@ -71,11 +74,19 @@ def shared_declarations(function: Function) -> list[Token]:
     for statement in _statements(body):
         if not _declares_object(body, statement):
             continue
-        _variables(body, statement)
-        declaration = body[statement.start : statement.end]
+        variables = _variables(body, statement)
+        place = body[statement.start]
         output.extend(body[position : statement.start])
-        output.append(synthetic("__shared__", body[statement.start]))
-        output.extend(t for t in declaration if t.text not in ("threadgroup", "static"))
+        if any(v.initializer for v in variables):
+            if len(variables) > 1:
+                raise place.error("a threadgroup variable with an initial value must stand alone in its declaration")
+            end = next(i for i in range(statement.start, statement.end) if body[i].text in ("=", "{"))
+        else:
+            end = statement.end
+        output.append(synthetic("__shared__", place))
+        output.extend(t for t in body[statement.start : end] if t.text not in ("threadgroup", "static"))
+        if end < statement.end:
+            output.append(synthetic(f"; ::metal::cuda::clear({variables[0].name})", place))
         position = statement.end
     return output + body[position:]
 
@@ -133,8 +144,8 @@ def _variables(body: Sequence[Token], statement: _Statement) -> list[Variable]:
     variable = parse_variable(tokens, 0)
     found = [variable, *variable.others]
     for each in found:
-        if each.initializer:
-            raise body[statement.start].error(f"threadgroup variable '{each.name}' can't have an initial value")
+        if any(t.text not in _ZEROS for t in each.initializer):
+            raise body[statement.start].error(f"threadgroup variable '{each.name}' can only be set to zero initially")
         if not each.type or not each.name:
             raise body[statement.start].error("this threadgroup declaration is not understood")
     return found

@@ -13,13 +13,7 @@ enum memory_order {
   memory_order_acq_rel,
   memory_order_seq_cst
 };
-enum thread_scope {
-  thread_scope_thread,
-  thread_scope_simdgroup,
-  thread_scope_threadgroup,
-  thread_scope_device,
-  thread_scope_system
-};
+enum thread_scope { thread_scope_thread, thread_scope_simdgroup, thread_scope_threadgroup, thread_scope_device };
 
 template <typename T>
 struct atomic {
@@ -128,5 +122,11 @@ SOFTMETAL_FETCH(and, __atomic_fetch_and)
 SOFTMETAL_FETCH(or, __atomic_fetch_or)
 SOFTMETAL_FETCH(xor, __atomic_fetch_xor)
 #undef SOFTMETAL_FETCH
+
+// Orders all memory, whatever the flags name.
+template <typename Flags>
+METAL_FUNC void atomic_thread_fence(Flags, memory_order, thread_scope = thread_scope_device) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 }  // namespace metal

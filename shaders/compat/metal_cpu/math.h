@@ -106,6 +106,7 @@ SOFTMETAL_UNARY(trunc, __builtin_truncf(x))
   }
 SOFTMETAL_BINARY(atan2, __builtin_atan2f(x, y))
 SOFTMETAL_BINARY(copysign, __builtin_copysignf(x, y))
+SOFTMETAL_BINARY(divide, x / y)
 SOFTMETAL_BINARY(fdim, __builtin_fdimf(x, y))
 SOFTMETAL_BINARY(fmax, __builtin_fmaxf(x, y))
 SOFTMETAL_BINARY(fmin, __builtin_fminf(x, y))
@@ -127,8 +128,10 @@ METAL_FUNC V fma(const V& a, const V& b, const V& c) {
 }
 
 METAL_FUNC float ldexp(float x, int exponent) { return __builtin_ldexpf(x, exponent); }
-METAL_FUNC half ldexp(half x, int exponent) { return half(__builtin_ldexpf(float(x), exponent)); }
-METAL_FUNC bfloat ldexp(bfloat x, int exponent) { return bfloat(__builtin_ldexpf(float(x), exponent)); }
+template <typename Format>
+METAL_FUNC cpu::SmallFloat<Format> ldexp(cpu::SmallFloat<Format> x, int exponent) {
+  return __builtin_ldexpf(float(x), exponent);
+}
 template <typename T, int N>
 METAL_FUNC vec<T, N> ldexp(const vec<T, N>& x, const vec<int, N>& exponent) {
   return cpu::map<T, N>([](auto l, auto r) { return ldexp(l, r); }, x, exponent);
@@ -245,6 +248,7 @@ METAL_FUNC constexpr bool all(const vec<bool, N>& v) {
 #define SOFTMETAL_EXPORT_MATH                                                                                        \
   using metal::abs, metal::acos, metal::acosh, metal::asin, metal::asinh, metal::atan, metal::atan2, metal::atanh;   \
   using metal::ceil, metal::clamp, metal::copysign, metal::cos, metal::cosh, metal::cospi, metal::exp, metal::exp10; \
+  using metal::divide, metal::fmax3, metal::fmin3, metal::max3, metal::min3, metal::median3;                         \
   using metal::exp2, metal::fabs, metal::fdim, metal::floor, metal::fma, metal::fmax, metal::fmin, metal::fmod;      \
   using metal::fract, metal::frexp, metal::ldexp, metal::log, metal::log10, metal::log2, metal::max, metal::min;     \
   using metal::mix, metal::modf, metal::pow, metal::powr, metal::rint, metal::round, metal::rsqrt, metal::saturate;  \

@@ -36,6 +36,19 @@ METAL_FUNC matrix<T, C, R> operator-(const matrix<T, C, R>& a, const matrix<T, C
   for (int i = 0; i < C; i++) difference.columns[i] = a.columns[i] - b.columns[i];
   return difference;
 }
+template <typename T, int C, int R>
+METAL_FUNC matrix<T, C, R>& operator+=(matrix<T, C, R>& a, const matrix<T, C, R>& b) {
+  return a = a + b;
+}
+template <typename T, int C, int R>
+METAL_FUNC matrix<T, C, R>& operator-=(matrix<T, C, R>& a, const matrix<T, C, R>& b) {
+  return a = a - b;
+}
+template <typename T, int C, int R, typename S, std::enable_if_t<cpu::is_scalar<S>, int> = 0>
+METAL_FUNC matrix<T, C, R>& operator*=(matrix<T, C, R>& a, S scale) {
+  for (int i = 0; i < C; i++) a.columns[i] = a.columns[i] * scale;
+  return a;
+}
 template <typename T, int C, int R, typename S, std::enable_if_t<cpu::is_scalar<S>, int> = 0>
 METAL_FUNC matrix<T, C, R> operator*(const matrix<T, C, R>& a, S scale) {
   matrix<T, C, R> scaled;

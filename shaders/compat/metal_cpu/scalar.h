@@ -102,7 +102,10 @@ struct BfloatFormat {
   }
 };
 
-// A 16-bit float. It converts to float by itself and to other types only when asked: so `c ? x : 0` stays 16-bit.
+template <typename Format>
+struct PlainSmallFloat;
+
+// A 16-bit float. It converts to float by itself, and from there to what a float converts to.
 template <typename Format>
 struct SmallFloat {
   std::uint16_t bits;
@@ -112,10 +115,15 @@ struct SmallFloat {
   template <typename T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, float>, int> = 0>
   METAL_FUNC constexpr SmallFloat(T value) : bits(Format::encode(static_cast<float>(value))) {}
 
-  template <typename T, std::enable_if_t<std::is_same_v<T, float>, int> = 0>
-  METAL_FUNC constexpr operator T() const {
-    return Format::decode(bits);
+  METAL_FUNC constexpr SmallFloat(PlainSmallFloat<Format> value) : bits(value.bits) {}
+
+  // A struct of the shader's own that converts to a number.
+  template <typename T, std::enable_if_t<std::is_class_v<T> && std::is_convertible_v<const T&, float>, int> = 0>
+  METAL_FUNC constexpr SmallFloat& operator=(const T& value) {
+    return *this = SmallFloat(static_cast<float>(value));
   }
+
+  METAL_FUNC constexpr operator float() const { return Format::decode(bits); }
   template <typename T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, float>, int> = 0>
   METAL_FUNC explicit constexpr operator T() const {
     return static_cast<T>(Format::decode(bits));
@@ -141,10 +149,37 @@ struct SmallFloat {
   }
 };
 
+// The same without constructors: C++ allows it as a member of a struct without a name. See `plain`.
+template <typename Format>
+struct PlainSmallFloat {
+  std::uint16_t bits;
+
+  METAL_FUNC constexpr operator float() const { return Format::decode(bits); }
+  METAL_FUNC SmallFloat<Format>* operator&() { return reinterpret_cast<SmallFloat<Format>*>(this); }
+  METAL_FUNC const SmallFloat<Format>* operator&() const { return reinterpret_cast<const SmallFloat<Format>*>(this); }
+  METAL_FUNC constexpr PlainSmallFloat& operator=(SmallFloat<Format> value) {
+    bits = value.bits;
+    return *this;
+  }
+};
+
+template <typename T>
+struct Plain {
+  using type = T;
+};
+template <typename Format>
+struct Plain<SmallFloat<Format>> {
+  using type = PlainSmallFloat<Format>;
+};
+template <typename T>
+using plain = typename Plain<T>::type;
+
 template <typename T>
 inline constexpr bool is_small_float = false;
 template <typename Format>
 inline constexpr bool is_small_float<SmallFloat<Format>> = true;
+template <typename Format>
+inline constexpr bool is_small_float<PlainSmallFloat<Format>> = true;
 
 template <typename T>
 inline constexpr bool is_scalar = std::is_arithmetic_v<T> || is_small_float<T>;
@@ -168,6 +203,16 @@ struct Common<SmallFloat<F>, B> {
 };
 template <typename A, typename F>
 struct Common<A, SmallFloat<F>> : Common<SmallFloat<F>, A> {};
+template <typename F, typename B>
+struct Common<PlainSmallFloat<F>, B> : Common<SmallFloat<F>, B> {};
+template <typename A, typename F>
+struct Common<A, PlainSmallFloat<F>> : Common<A, SmallFloat<F>> {};
+template <typename F, typename G>
+struct Common<PlainSmallFloat<F>, PlainSmallFloat<G>> : Common<SmallFloat<F>, SmallFloat<G>> {};
+template <typename F, typename G>
+struct Common<SmallFloat<F>, PlainSmallFloat<G>> : Common<SmallFloat<F>, SmallFloat<G>> {};
+template <typename F, typename G>
+struct Common<PlainSmallFloat<F>, SmallFloat<G>> : Common<SmallFloat<F>, SmallFloat<G>> {};
 template <typename A, typename B>
 using common = typename Common<A, B>::type;
 
@@ -205,6 +250,40 @@ SOFTMETAL_COMPARISON(>)
 SOFTMETAL_COMPARISON(<=)
 SOFTMETAL_COMPARISON(>=)
 #undef SOFTMETAL_COMPARISON
+
+// One arm of `c ? a : b`, whose types are A and B: in their common type if either is a 16-bit float, for which C++
+// knows two conversions, else as it is.
+template <typename A, typename B>
+using bare_common = common<std::remove_cv_t<std::remove_reference_t<A>>, std::remove_cv_t<std::remove_reference_t<B>>>;
+template <typename T>
+inline constexpr bool is_small_arm = is_small_float<std::remove_cv_t<std::remove_reference_t<T>>>;
+template <typename T>
+inline constexpr bool is_scalar_arm = is_scalar<std::remove_cv_t<std::remove_reference_t<T>>>;
+
+template <typename T>
+inline constexpr bool is_pointer_arm = std::is_pointer_v<std::remove_reference_t<T>>;
+
+template <typename A, typename B>
+METAL_FUNC constexpr decltype(auto) arm(A&& value) {
+  constexpr bool is_small = is_scalar_arm<A> && is_scalar_arm<B> && (is_small_arm<A> || is_small_arm<B>);
+  if constexpr (is_small && !std::is_same_v<A, B>) {
+    return static_cast<bare_common<A, B>>(value);
+  } else if constexpr (std::is_integral_v<A> && is_pointer_arm<B>) {
+    return nullptr;
+  } else {
+    return static_cast<A>(static_cast<A&&>(value));
+  }
+}
+
+// `a[n] = {[0 ... n - 1] = value}`, which is C's.
+template <typename T, typename Value>
+METAL_FUNC constexpr void fill(T& element, const Value& value) {
+  element = value;
+}
+template <typename T, std::size_t count, typename Value>
+METAL_FUNC constexpr void fill(T (&elements)[count], const Value& value) {
+  for (std::size_t i = 0; i < count; i++) fill(elements[i], value);
+}
 
 }  // namespace cpu
 

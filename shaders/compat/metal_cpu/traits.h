@@ -101,8 +101,18 @@ using make_scalar_t = typename make_scalar<T>::type;
 template <typename T>
 struct vec_elements : integral_constant<int, cpu::components<T>> {};
 
+// Apple's library keeps the limits here; shaders specialise it for types of their own.
+template <typename T, typename = void>
+struct _numeric_limits_impl : std::numeric_limits<T> {};
 template <typename T>
-struct numeric_limits : std::numeric_limits<T> {};
+struct numeric_limits : _numeric_limits_impl<T> {};
+
+template <typename... T>
+using _disjunction = std::disjunction<T...>;
+
+// What simdgroup functions take.
+template <typename T>
+struct __is_valid_simdgroup_type : std::bool_constant<cpu::is_scalar<T> && sizeof(T) <= 4> {};
 
 namespace cpu {
 

@@ -138,6 +138,19 @@ struct vec : cpu::Components<T, N, sizeof(T) * (N == 3 ? 4 : N)> {
     set(std::make_integer_sequence<int, N>(), a, b, rest...);
   }
 
+  // `uint4 v = {x, y}`: what is left out is zero.
+  template <typename A, typename B, typename... Rest,
+            std::enable_if_t<(sizeof...(Rest) + 2 < N) && cpu::is_scalar<A> && cpu::is_scalar<B> &&
+                                 (true && ... && cpu::is_scalar<Rest>),
+                             int> = 0>
+  METAL_FUNC constexpr vec(const A& a, const B& b, const Rest&... rest) {
+    if constexpr (sizeof...(Rest) + 3 == N) {
+      set(std::make_integer_sequence<int, N>(), a, b, rest..., T(0));
+    } else {
+      set(std::make_integer_sequence<int, N>(), a, b, rest..., T(0), T(0));
+    }
+  }
+
   // Components lie one after another, so the address of the first is that of an array.
   METAL_FUNC T& operator[](std::size_t index) { return reinterpret_cast<T*>(this)[index]; }
   METAL_FUNC const T& operator[](std::size_t index) const { return reinterpret_cast<const T*>(this)[index]; }

@@ -12,13 +12,7 @@ enum memory_order {
   memory_order_acq_rel,
   memory_order_seq_cst
 };
-enum thread_scope {
-  thread_scope_thread,
-  thread_scope_simdgroup,
-  thread_scope_threadgroup,
-  thread_scope_device,
-  thread_scope_system
-};
+enum thread_scope { thread_scope_thread, thread_scope_simdgroup, thread_scope_threadgroup, thread_scope_device };
 
 template <typename T>
 struct atomic {
@@ -137,6 +131,12 @@ METAL_FUNC void atomic_min_explicit(volatile atomic<T>* object, cpu::same<T> x, 
 template <typename T>
 METAL_FUNC void atomic_max_explicit(volatile atomic<T>* object, cpu::same<T> x, memory_order order) {
   atomic_fetch_max_explicit(object, x, order);
+}
+
+// Orders all memory, whatever the flags name.
+template <typename Flags>
+METAL_FUNC void atomic_thread_fence(Flags, memory_order, thread_scope = thread_scope_device) {
+  __threadfence();
 }
 
 }  // namespace metal

@@ -67,6 +67,15 @@ using pointer_t = std::conditional_t<std::is_pointer_v<argument_t<I, Signature>>
 
 extern __shared__ __align__(16) unsigned char dynamic_memory[];
 
+// Sets a threadgroup variable to zero, with all threads of the group.
+template <typename T>
+METAL_FUNC void clear(T& variable) {
+  const uint index = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  auto* bytes = reinterpret_cast<unsigned char*>(&variable);
+  for (uint i = index; i < sizeof(T); i += blockDim.x * blockDim.y * blockDim.z) bytes[i] = 0;
+  __syncthreads();
+}
+
 // A function constant's value from its 16 bytes.
 template <typename T>
 struct Constant {

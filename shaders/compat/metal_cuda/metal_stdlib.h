@@ -22,4 +22,5 @@
 #include "launch.h"
 #include "../metal_cpu/simdgroup.h"
 #include "../metal_cpu/simdgroup_matrix.h"
+#include "../metal_cpu/compiler_builtins.h"
 // clang-format on
