@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastgo.assets.quant import GGUF_FORMATS, Bytes, QuantFormat, align_up, matrix_shape
+from fastgo.assets.storage import open_regular
 from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError, UnsupportedModelError
 
 MAX_KEY_NBYTES = 65535
@@ -125,7 +126,7 @@ class GgufFile:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise ModelNotFoundError(f"no such file: {path}", hint="check the path") from None

@@ -47,7 +47,8 @@ def config_from_gguf(metadata: Mapping[str, Any], tensors: Mapping[str, GgufTens
     data = _common_fields(keys, tensors, where) | {"architecture": architecture} | _BY_ARCHITECTURE[architecture](keys)
     if ROPE_DIVISORS in tensors:
         data["rope"] = _divided_rope(data["rope"], tensors[ROPE_DIVISORS], data["head_dim"], where)
-    data.setdefault("query_scale", keys.number("attention.scale", 0.0) or data["head_dim"] ** -0.5)
+    head_dim = max(data["head_dim"], 1)  # the check below refuses others
+    data.setdefault("query_scale", keys.number("attention.scale", 0.0) or head_dim**-0.5)
     return checked_config(data, where)
 
 

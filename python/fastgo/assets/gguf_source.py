@@ -82,7 +82,10 @@ def _write_tokenizer(
         return None
     tokens = metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list) and len(tokens) > config.vocab_size:
-        raise InvalidFileError(f"{where} has {len(tokens)} tokens, its embedding has {config.vocab_size} rows")
+        raise InvalidFileError(
+            f"{where} has {len(tokens)} tokens, its embedding has {config.vocab_size} rows",
+            hint="get the model from another source",
+        )
     from fastgo.text.gguf_tokenizer import export_tokenizer
 
     info = export_tokenizer(metadata, folder)

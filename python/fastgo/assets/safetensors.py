@@ -30,6 +30,7 @@ from fastgo.assets.quant import (
     plane_views,
     total_nbytes,
 )
+from fastgo.assets.storage import open_regular
 from fastgo.assets.strict_json import DAMAGED_HINT, Fields, parse_object
 from fastgo.errors import InvalidFileError
 
@@ -205,7 +206,7 @@ def read_header(path: Path) -> dict[str, HeaderEntry]:
     where = f"the header of {path.name}"
     try:
         file_nbytes = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(_LENGTH_NBYTES), "little")
             if file_nbytes < _LENGTH_NBYTES or length > min(MAX_HEADER_NBYTES, file_nbytes - _LENGTH_NBYTES):
                 raise InvalidFileError(

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
 
 from fastgo.errors import CacheError
 
@@ -41,12 +43,21 @@ def storage_errors(what: str) -> Iterator[None]:
         raise CacheError(f"can't {what}: {reason}", hint=hint) from None
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """A file to read that is neither a pipe, on which a reader would wait for ever, nor a device. Raises OSError."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if not S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return file
+
+
 def file_sha256(path: Path, progress: Progress | None = None) -> str:
     """SHA-256 of a file in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()
     total = path.stat().st_size
     done = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_HASH_CHUNK_NBYTES):
             digest.update(chunk)
             done += len(chunk)
@@ -57,7 +68,7 @@ def file_sha256(path: Path, progress: Progress | None = None) -> str:
 
 def fingerprint(path: Path) -> str:
     """Hexadecimal digest of a file's size, modification time and evenly spaced samples. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} ".encode())
         for index in range(_SAMPLES):
@@ -79,7 +90,7 @@ def require_space(folder: Path, nbytes: int) -> None:
 
 def read_at_most(path: Path, max_nbytes: int) -> bytes:
     """A file's content; one byte more than `max_nbytes` if it is larger. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         # A read of a given size allocates all of it, whatever the file has.
         return file.read(min(os.fstat(file.fileno()).st_size, max_nbytes) + 1)
 
