@@ -54,6 +54,7 @@ def export_hf_tokenizer(
     kind = _kind(tokenizer)
     vocab = _vocab(model, vocab_size)
     added = _added_tokens(tokenizer, vocab, vocab_size)
+    _check_words(model, {*vocab, *added})
     control = {text: token for text, (token, is_control) in added.items() if is_control}
     content = _without_control(tokenizer, vocab, added, control)
     encoded, encoded_control = _encoded(content), _encoded(control)
@@ -146,6 +147,19 @@ def _vocab(model: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
             _fail(f"token {text[:32]!r}", f"an id below {vocab_size}, the rows of the embedding", token)
         seen.add(token)
     return vocab
+
+
+def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
+    """What the library finds out too late: while it encodes, or by a panic."""
+    unknown = model.get("unk_token")
+    if unknown is not None and unknown not in words:
+        _fail("'unk_token'", "a token of the vocabulary", unknown)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(name):
+            raise UnsupportedModelError(
+                f"tokenizer.json: {name} is {str(model[name])[:40]!r}, expected none",
+                hint="use a model of a supported family",
+            )
 
 
 def _added_tokens(

@@ -191,7 +191,11 @@ class ByteLevelTokenizer(Tokenizer):
             _check_size(path, self._library.get_vocab_size(), self.vocab_size)
 
     def _encode_plain(self, text: str) -> list[int]:
-        ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        except Exception as error:  # the library checks a vocabulary only when a text needs it
+            reason = " ".join(str(error).split())[:200]
+            raise InvalidFileError(f"the tokenizer can't encode a text: {reason}", hint="get the model again") from None
         return ids
 
     def _find_bytes(self, token: int) -> bytes:
