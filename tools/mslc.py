@@ -70,6 +70,10 @@ def main(argv: list[str]) -> int:
     except MslError as error:
         print(error, file=sys.stderr)
         return 1
+    except (IndexError, KeyError, ValueError, RecursionError) as error:
+        # A last resort: whatever the shader holds, its user gets one line.
+        print(f"{options.file}:1: error: this file is not understood ({type(error).__name__})", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"mslc: error: {error}", file=sys.stderr)
         return 1

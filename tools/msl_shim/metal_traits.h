@@ -11,6 +11,9 @@
 #define HALF_MAX ((half)65504.0f)
 #define HALF_MIN ((half)6.103515625e-05f)
 #define M_PI_F 3.14159265f
+#define M_LOG10E_F 0.434294482f
+#define M_PI_4_F 0.785398163f
+#define M_2_SQRTPI_F 1.12837917f
 #define M_PI_2_F 1.57079633f
 #define M_1_PI_F 0.318309886f
 #define M_2_PI_F 0.636619772f

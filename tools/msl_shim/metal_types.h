@@ -5,6 +5,8 @@
 // this file as make_float4(...) because clang's own vectors have no constructors.
 #pragma once
 
+#define METAL_FUNC inline __attribute__((always_inline))
+
 #define kernel
 #define thread
 #define device __attribute__((address_space(1)))

@@ -189,7 +189,9 @@ class _Scope:
                 raise tokens[after].error("this template parameter list is never closed")
             template = (template or []) + make_template(tokens[after + 2 : end])
             after = end + 1
-        if template is not None and after < len(tokens) and tokens[after].text == "using":
+        if after >= len(tokens):
+            raise tokens[start].error("a template parameter list must be followed by a declaration")
+        if template is not None and tokens[after].text == "using":
             end = self._semicolon(after)
             return Declaration(tokens[start : end + 1], tokens[after + 1].text, template), end + 1
         shape = self._scan(after)

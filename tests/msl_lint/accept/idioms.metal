@@ -102,3 +102,14 @@ kernel void matrix(device const half* a [[buffer(0)]], device const half* b [[bu
   sum.thread_elements()[0] *= 2.0f;
   simdgroup_store(sum, c, 8);
 }
+
+// What other projects write.
+METAL_FUNC bfloat converted(half x) { return static_cast<bfloat>(x); }
+
+kernel void foreign(device const half* x [[buffer(0)]], device bfloat* y [[buffer(1)]],
+                    constant size_t& size [[buffer(2)]], uint i [[thread_position_in_grid]]) {
+  for (int j = 0; j < size; j++) {
+    y[i] = converted(x[j]);
+  }
+  y[i] = bfloat(M_2_SQRTPI_F * M_SQRT2_F);
+}
