@@ -16,6 +16,7 @@ from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.repository import open_model
 from fastgo.engine.devices import device_errors, open_device
 from fastgo.engine.engine import Engine
+from fastgo.engine.fit import fitting_context
 from fastgo.engine.sampling import Sampling, SamplingOptions
 from fastgo.engine.session import Session
 from fastgo.engine.steps import LogProbabilities
@@ -53,9 +54,10 @@ class LLM:
         self.model = folder
         self._tokenizer: Tokenizer | None = None
         self._device = open_device(device)
+        room = fitting_context(folder, self._device, context)
         with device_errors():
             self._engine: Engine | None = Engine(self._device, folder)
-            self._session: Session | None = Session(self._engine, context)
+            self._session: Session | None = Session(self._engine, room)
         self._telemetry = Telemetry()
         self._log_probabilities: list[tuple[int, LogProbabilities]] = []
 
@@ -238,7 +240,8 @@ def load(
     Args:
         model: a name of the catalogue ("gemma3"), or a path.
         device: "cpu" or "metal"; None for the best one.
-        context: the largest number of tokens of a timeline; None for the model's own limit.
+        context: the largest number of tokens of a timeline; None for the model's own limit, or what the device's memory
+            can hold of it.
         progress: called with (done bytes, total bytes, what) during an import.
 
     Raises:

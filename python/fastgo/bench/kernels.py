@@ -18,7 +18,8 @@ from fastgo.bench.speed import plan
 from fastgo.bench.spread import Spread
 from fastgo.engine.devices import device_errors
 from fastgo.engine.engine import Engine
-from fastgo.engine.steps import MAX_ROWS, Output
+from fastgo.engine.pass_graph import MAX_ROWS
+from fastgo.engine.steps import Output
 from fastgo.graph.dag import KernelCall, Storage
 
 

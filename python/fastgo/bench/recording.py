@@ -15,8 +15,9 @@ import numpy as np
 from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache, cache_capacity
+from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.sampling import Sampling
-from fastgo.engine.steps import MAX_ROWS, Output, State, StepBuilder
+from fastgo.engine.steps import Output, State, StepBuilder
 from fastgo.graph.dag import Graph, KernelCall, Node, Op
 from fastgo.graph.lower import Lowering
 

@@ -8,7 +8,7 @@ import typer
 
 from fastgo.cli import ui
 from fastgo.cli.formats import Format
-from fastgo.errors import OutOfMemoryError, UsageError
+from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
     from fastgo.assets.model_folder import ModelFolder
@@ -104,13 +104,13 @@ def _show(facts: dict[str, Any]) -> None:
 def _show_fit(folder: ModelFolder, context: int | None, device: str | None, output: Format) -> None:
     """Shows the bytes that the model takes. Raises OutOfMemoryError if the device has fewer."""
     from fastgo.engine.devices import open_device
-    from fastgo.engine.fit import estimate
+    from fastgo.engine.fit import available_nbytes, estimate, refusal
 
     limit = folder.config.max_position_embeddings
     if context is not None and context > limit:
         raise UsageError(f"--context: the model's own limit is {limit} tokens, found {context}")
     opened = open_device(device)
-    found = estimate(folder, context or limit, opened.info["memory_bytes"], opened.heap_alignment)
+    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment)
     facts = {name: value for name, value in vars(found).items() if name != "context"}
     if output is Format.JSON:
         ui.json_data({"context": found.context, "fits": found.fits, "total": found.total, **facts})
@@ -119,12 +119,7 @@ def _show_fit(folder: ModelFolder, context: int | None, device: str | None, outp
         rows = [(name.replace("_", " "), ui.size(getattr(found, name))) for name in names]
         ui.table([("context", f"{found.context} tokens"), *rows])
     if not found.fits:
-        hint = f"the largest context that fits has {found.largest_context} tokens"
-        raise OutOfMemoryError(
-            f"{folder.name} with {found.context} tokens needs {ui.size(found.total)}, "
-            f"the device has {ui.size(found.available)}",
-            hint=hint if found.largest_context else "use a smaller model, or quantise it with `fastgo convert`",
-        )
+        raise refusal(folder, found)
 
 
 def _tokenizer_line(info: dict[str, Any] | None) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
+from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.sampling import Sampling
-from fastgo.engine.steps import MAX_ROWS, LogProbabilities, Output, State, StepBuilder
+from fastgo.engine.steps import LogProbabilities, Output, State, StepBuilder
 from fastgo.errors import DeviceError, UsageError
 
 MAX_SEQUENCES = 64

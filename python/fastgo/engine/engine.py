@@ -14,7 +14,6 @@ import numpy.typing as npt
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.errors import InvalidFileError, UsageError
-from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
@@ -72,10 +71,10 @@ class Engine:
                 hint="shorten the prompt or raise --context",
             )
 
-    def weight_tensor(self, graph: Graph, name: str) -> Tensor:
-        """The weight of that name as a tensor of `graph`."""
+    def weight_facts(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and format of the weight of that name."""
         weight = self.weights[name]
-        return graph.tensor(name, weight.shape, weight.format, Storage.WEIGHT)
+        return weight.shape, weight.format
 
     def _check_weights(self) -> None:
         tensors = self.folder.tensors

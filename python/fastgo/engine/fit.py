@@ -1,20 +1,21 @@
 """What a model needs of a device's memory, known before anything is loaded: weights, KV cache, scratch.
 
-Scratch is the arena of a full prefill pass and of a decode pass, planned as for a run. Units: bytes; context in tokens.
+Scratch is the arenas of the passes of a long prompt and of decode, planned as for a run, and the history of tokens.
+Units: bytes; context in tokens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
-from fastgo.engine.steps import MAX_ROWS
-from fastgo.graph.dag import ELEMENT_BYTES, Graph, Storage, Tensor
+from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
+from fastgo.errors import OutOfMemoryError
+from fastgo.graph.dag import ELEMENT_BYTES, Graph
 from fastgo.graph.passes import run_passes
 from fastgo.graph.plan import plan_arena
-from fastgo.models.architectures import get_architecture
 from fastgo.models.config import ModelConfig
-from fastgo.models.forward import Forward, LayerCache
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Fit:
 def estimate(folder: ModelFolder, context: int, available: int, alignment: int) -> Fit:
     """The fit of a model on a device with `available` bytes whose heaps align to `alignment`."""
     dtype = _cache_dtype(folder)
-    scratch = sum(_arena_nbytes(folder, rows, context, dtype, alignment) for rows in (1, MAX_ROWS))
+    # Decode, the last chunk of a prompt, and the chunks before it if there are any.
+    passes = (1, min(context, MAX_ROWS), *((MAX_ROWS,) if context > MAX_ROWS else ()))
+    scratch = sum(_arena_nbytes(folder, rows, context, dtype, alignment) for rows in passes) + 4 * context
     room = available - folder.nbytes - scratch
     low, high = 0, folder.config.max_position_embeddings
     while low < high:
@@ -54,6 +57,39 @@ def estimate(folder: ModelFolder, context: int, available: int, alignment: int) 
             high = middle - 1
     kv_cache = kv_cache_nbytes(folder.config, context, dtype, alignment)
     return Fit(context, folder.nbytes, kv_cache, scratch, available, low)
+
+
+def available_nbytes(device: _fastmetal.Device) -> int:
+    """Memory that the device lets a program use."""
+    return int(device.info["memory_bytes"])
+
+
+def fitting_context(folder: ModelFolder, device: _fastmetal.Device, wanted: int | None) -> int | None:
+    """The context to open a model with: the one wanted, else the model's own limit (None) or what fits of it.
+
+    Raises OutOfMemoryError if the wanted context, or any at all, does not fit; it tells the largest that does.
+    """
+    limit, available = folder.config.max_position_embeddings, available_nbytes(device)
+    context = min(wanted or limit, limit)
+    kv_cache = kv_cache_nbytes(folder.config, context, _cache_dtype(folder), device.heap_alignment)
+    if 2 * (folder.nbytes + kv_cache) <= available:
+        return wanted  # far from the limit: scratch need not be planned
+    found = estimate(folder, context, available, device.heap_alignment)
+    if found.fits:
+        return wanted
+    if wanted is None and found.largest_context:
+        return found.largest_context
+    raise refusal(folder, found)
+
+
+def refusal(folder: ModelFolder, found: Fit) -> OutOfMemoryError:
+    """The error for a model that does not fit."""
+    largest = f"the largest context that fits has {found.largest_context} tokens"
+    return OutOfMemoryError(
+        f"{folder.name} with a context of {found.context} tokens needs {found.total / 1e6:.1f} MB, "
+        f"the device has {found.available / 1e6:.1f} MB",
+        hint=largest if found.largest_context else "use a smaller model, or quantise it with `fastgo convert`",
+    )
 
 
 def kv_cache_nbytes(config: ModelConfig, capacity: int, dtype: str, alignment: int) -> int:
@@ -68,33 +104,12 @@ def _cache_dtype(folder: ModelFolder) -> str:
 
 def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, alignment: int) -> int:
     config, graph = folder.config, Graph()
-    weights: dict[str, Tensor] = {}
 
-    def weight(name: str) -> Tensor:
-        if name not in weights:
-            entry = folder.tensors[name]
-            weights[name] = graph.tensor(name, entry.shape, entry.format, Storage.WEIGHT)
-        return weights[name]
+    def facts(name: str) -> tuple[tuple[int, ...], str]:
+        entry = folder.tensors[name]
+        return entry.shape, entry.format
 
-    def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
-        return graph.tensor(name, shape, dtype, Storage.STATE)
-
-    cache_shape = (1, config.num_key_value_heads, capacity, config.head_dim)
-    half_head = (config.head_dim // 2,)
-    forward = Forward(
-        config=config,
-        weight=weight,
-        tokens=state("tokens", (rows,), "i32"),
-        positions=state("positions", (rows,), "i32"),
-        sequences=state("sequences", (rows,), "i32"),
-        rope=state("rope", half_head, "f32"),
-        local_rope=state("local_rope", half_head, "f32") if config.local_rope else None,
-        cache=[
-            LayerCache(state(f"keys {layer}", cache_shape, dtype), state(f"values {layer}", cache_shape, dtype))
-            for layer in range(config.num_hidden_layers)
-        ],
-        output_rows=range(rows - 1, rows),
-    )
-    graph.results.append(get_architecture(config.architecture).forward(forward))
+    shape = (1, config.num_key_value_heads, capacity, config.head_dim)
+    graph.results.append(add_forward_pass(graph, config, facts, shape, dtype, rows, range(rows - 1, rows)))
     run_passes(graph)
     return plan_arena(graph, alignment).nbytes

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from fastgo import _fastmetal
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache, cache_capacity
+from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.sampling import Sampling
-from fastgo.engine.steps import MAX_ROWS, LogProbabilities, Output, State, Step, StepBuilder, read_floats
+from fastgo.engine.steps import LogProbabilities, Output, State, Step, StepBuilder, read_floats
 from fastgo.errors import DeviceError, UsageError
 
 _MAX_LOGITS_BYTES = 64 << 20  # of one pass that leaves the logits of all its rows

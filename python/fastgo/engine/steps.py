@@ -18,16 +18,15 @@ from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
+from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
 from fastgo.engine.sampling import Sampling
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
-from fastgo.models.forward import Forward, LayerCache
 from fastgo.ops.adjust_logits import PENALTY_WORDS, adjust_logits
 from fastgo.ops.log_probabilities import MOST_LIKELY, log_probabilities
 from fastgo.ops.sample import PARAMETER_WORDS, sample
 
-MAX_ROWS = 512  # tokens of a prefill chunk
 _KEPT_STEPS = 6  # recorded passes of other sizes than those in use
 
 
@@ -141,30 +140,15 @@ class StepBuilder:
     def graph(self, rows: int, output: Output) -> Graph:
         """The fused graph of a pass over `rows` tokens."""
         graph = Graph()
-        config = self._engine.config
-        tokens = self._state_tensor(graph, "tokens", (MAX_ROWS,), "i32")
-        positions = self._state_tensor(graph, "positions", (MAX_ROWS,), "i32")
-        sequences = self._state_tensor(graph, "sequences", (MAX_ROWS,), "i32")
-        half_head = (config.head_dim // 2,)
-        weights: dict[str, Tensor] = {}
-
-        def weight(name: str) -> Tensor:
-            if name not in weights:
-                weights[name] = self._engine.weight_tensor(graph, name)
-            return weights[name]
-
-        forward = Forward(
-            config=config,
-            weight=weight,
-            tokens=tokens.rows(0, rows),
-            positions=positions.rows(0, rows),
-            sequences=sequences.rows(0, rows),
-            rope=self._state_tensor(graph, "rope", half_head, "f32"),
-            local_rope=self._state_tensor(graph, "local_rope", half_head, "f32") if self._engine.local_rope else None,
-            cache=[self._layer_cache(graph, layer) for layer in range(config.num_hidden_layers)],
-            output_rows=range(0 if output in (Output.ALL_LOGITS, Output.NEXT_TOKENS) else rows - 1, rows),
+        logits = add_forward_pass(
+            graph,
+            self._engine.config,
+            self._engine.weight_facts,
+            self._cache.shape,
+            self._cache.dtype,
+            rows,
+            range(0 if output in (Output.ALL_LOGITS, Output.NEXT_TOKENS) else rows - 1, rows),
         )
-        logits = self._engine.architecture.forward(forward)
         if output in (Output.NEXT_TOKEN, Output.NEXT_TOKENS):
             self._sample(graph, logits, rows)
         elif output is not Output.NOTHING:
@@ -234,13 +218,6 @@ class StepBuilder:
 
     def _state_tensor(self, graph: Graph, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
-
-    def _layer_cache(self, graph: Graph, layer: int) -> LayerCache:
-        shape, dtype = self._cache.shape, self._cache.dtype
-        return LayerCache(
-            self._state_tensor(graph, f"keys {layer}", shape, dtype),
-            self._state_tensor(graph, f"values {layer}", shape, dtype),
-        )
 
     def _resolve(self, tensor: Tensor) -> Memory:
         if tensor.storage is Storage.WEIGHT:

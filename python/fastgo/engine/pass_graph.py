@@ -1,0 +1,62 @@
+"""The graph of a forward pass, before fusion: from facts about weights and cache, so that nothing needs to be loaded.
+
+Steps record it, and the estimate of a model's memory plans it. Names of state tensors are those of steps.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.models.architectures import get_architecture
+from fastgo.models.config import ModelConfig
+from fastgo.models.forward import Forward, LayerCache
+
+MAX_ROWS = 512  # tokens of a prefill chunk
+WeightFacts = Callable[[str], tuple[tuple[int, ...], str]]
+"""Shape and format of the weight of a name."""
+
+
+def add_forward_pass(
+    graph: Graph,
+    config: ModelConfig,
+    weight_facts: WeightFacts,
+    cache_shape: tuple[int, ...],
+    cache_dtype: str,
+    rows: int,
+    output_rows: range,
+) -> Tensor:
+    """Adds a pass over `rows` tokens to `graph`; returns the logits of `output_rows`, float32 (rows, vocab_size).
+
+    Args:
+        cache_shape: of a layer's keys: (num_sequences, num_key_value_heads, capacity, head_dim).
+        cache_dtype: "f16" or "f32".
+    """
+    weights: dict[str, Tensor] = {}
+
+    def weight(name: str) -> Tensor:
+        if name not in weights:
+            weights[name] = graph.tensor(name, *weight_facts(name), Storage.WEIGHT)
+        return weights[name]
+
+    def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+        return graph.tensor(name, shape, dtype, Storage.STATE)
+
+    half_head = (config.head_dim // 2,)
+    forward = Forward(
+        config=config,
+        weight=weight,
+        tokens=state("tokens", (MAX_ROWS,), "i32").rows(0, rows),
+        positions=state("positions", (MAX_ROWS,), "i32").rows(0, rows),
+        sequences=state("sequences", (MAX_ROWS,), "i32").rows(0, rows),
+        rope=state("rope", half_head, "f32"),
+        local_rope=state("local_rope", half_head, "f32") if config.local_rope else None,
+        cache=[
+            LayerCache(
+                state(f"keys {layer}", cache_shape, cache_dtype), state(f"values {layer}", cache_shape, cache_dtype)
+            )
+            for layer in range(config.num_hidden_layers)
+        ],
+        output_rows=output_rows,
+    )
+    return get_architecture(config.architecture).forward(forward)
