@@ -2,8 +2,10 @@
 //
 //   x (rows, columns) float32, W (outputs, columns), y (rows, outputs) float32
 //
-// Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results.
+// Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results; in the form for many rows the
+// threadgroup dequantises a tile of weights for all of its simdgroups.
 #include "include/matmul_args.h"
+#include "include/matmul_many.h"
 #include "include/matmul_tile.h"
 
 template <typename Format, uint ROWS, uint OUTPUTS>
@@ -30,9 +32,45 @@ kernel void matmul(constant MatmulArgs& args [[buffer(0)]], device const uchar* 
   }
 }
 
+struct MatmulRows {
+  Weights all;
+  uint first;
+  uint outputs;
+  Weights weights(uint) const thread { return all; }
+  ulong index(uint number) const thread { return min(first + number, outputs - 1); }
+};
+
+// The form for many rows: a threadgroup of 2 * SIDE threads computes SIDE x SIDE results from bfloat operands.
+template <typename Format, uint SIDE>
+kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
+                        device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+                        uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+                        uint thread_index [[thread_index_in_threadgroup]],
+                        uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup float4 memory[SIDE * MANY_VECTORS];
+  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
+  MatmulRows rows = {{weight, args.planes}, group.y * SIDE, args.outputs};
+  SumMatrix sums[SIDE / 16];
+  multiply_many<SIDE, Format>(rows, inputs, thread_index, simdgroup, memory, sums);
+  uint first_row = inputs.first + many_part_row<SIDE>(simdgroup);
+  uint first_output = rows.first + simdgroup / 2 * MANY_PART_OUTPUTS;
+#pragma unroll
+  for (uint i = 0; i < SIDE / 16; i++) {
+    write_sum(sums[i], memory + simdgroup * 64, y, first_row + i / 2 * 16, args.rows, first_output + i % 2 * 16,
+              args.outputs, lane);
+  }
+}
+
 #define INSTANTIATE_TILE(host, Format, ROWS, OUTPUTS) \
   template [[host_name(host)]] kernel decltype(matmul<Format, ROWS, OUTPUTS>) matmul<Format, ROWS, OUTPUTS>;
 #define INSTANTIATE(name, Format)                                              \
   INSTANTIATE_TILE("matmul_" #name "_r1", Format, VECTOR_ROWS, VECTOR_OUTPUTS) \
   INSTANTIATE_TILE("matmul_" #name "_r8", Format, BATCH_ROWS, BATCH_OUTPUTS)
 FOR_EACH_WEIGHT_FORMAT(INSTANTIATE)
+
+#define INSTANTIATE_SIDE(host, Format, SIDE) \
+  template [[host_name(host)]] kernel decltype(matmul_many<Format, SIDE>) matmul_many<Format, SIDE>;
+#define INSTANTIATE_MANY(name, Format)                 \
+  INSTANTIATE_SIDE("matmul_" #name "_r64", Format, 64) \
+  INSTANTIATE_SIDE("matmul_" #name "_r128", Format, 128)
+FOR_EACH_WEIGHT_FORMAT(INSTANTIATE_MANY)

@@ -63,7 +63,8 @@ def main(argv: list[str]) -> int:
     """Runs mslc; returns the exit status."""
     options = _arguments(argv)
     try:
-        text = preprocess(options.file, options.include, options.define)
+        targets = [("__SOFTMETAL_CUDA__", "1")] if options.emit in ("cuda", "cuda-table") else []
+        text = preprocess(options.file, options.include, [*options.define, *targets])
         options.output.write_text(_translate(options, text), encoding="utf-8")
         if options.depfile is not None:
             options.depfile.write_text(_depfile(options, text), encoding="utf-8")

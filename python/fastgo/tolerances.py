@@ -74,7 +74,9 @@ def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: i
 
 
 def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
-    """What native matmul kernels of that set compute with: a key of KERNELS. Other devices use float32."""
+    """What matmul computes with: a key of KERNELS. `instruction_set`: of the native kernels, or "msl", "device"."""
+    if instruction_set in ("msl", "device") and rows > 16 and format != "f32":
+        return "bfloat16"
     if get_format(format).group_size is not None:
         return "float32"
     is_quantised = get_format(format).is_quantised

@@ -70,6 +70,23 @@ def test_matmul_glu(variant: Variant, format: str, activation: str) -> None:
         assert worst <= tolerance("matmul_glu", variant, format, rows), (rows, columns, outputs)
 
 
+def run_in_large_tiles(op: str, inputs: dict[str, Array | Weight], attributes: dict[str, str]) -> Array:
+    """As `run`, with the tile that shapes of a test's size do not get by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matmul, "LARGE_TILES", 1)
+        return run(op, inputs, attributes)["y"]
+
+
+@pytest.mark.parametrize("format", ["bf16", "q4_0", "q6_k"])
+def test_large_tiles(variant: Variant, format: str) -> None:
+    rows, columns, outputs = 130, 512 if format == "q6_k" else 96, 140
+    x, gate, up = random_rows(4, rows, columns), *(random_weight(format, outputs, columns, seed) for seed in (1, 2))
+    got = variant.call(run_in_large_tiles, "matmul", {"x": x, "weight": up}, {})
+    assert matmul_error(got, x, up) <= tolerance("matmul", variant, format, rows)
+    got = variant.call(run_in_large_tiles, "matmul_glu", {"gate": gate, "up": up, "x": x}, {"activation": "silu"})
+    assert glu_error(got, x, gate, up, "silu") <= tolerance("matmul_glu", variant, format, rows)
+
+
 def test_huge_and_tiny_activations(variant: Variant) -> None:
     """Gemma's residual stream leaves float16's range; a block far below the others keeps its own scale."""
     weight = random_weight("q4_k", 40, 512)

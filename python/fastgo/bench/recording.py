@@ -57,7 +57,7 @@ class PassRecorder(StepBuilder):
         nodes = graph.nodes
         recorded = []
         for node in nodes:
-            for call in node.op.lower(node):
+            for call in lowering.calls(node):
                 graph.nodes = [_single(node, call)]
                 recorded.append(RecordedCall(node, call, lowering.record(call.kernel)))
         graph.nodes = nodes

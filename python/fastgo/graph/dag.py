@@ -107,6 +107,8 @@ class KernelCall:
 
     `buffers` maps the kernel's argument names to tensors (None where a function constant leaves one out), `arguments`
     the members of its argument struct to values. `grid` counts threadgroups, `threads` is the size of one.
+    `shader_call` takes this call's place where the device runs the shaders themselves: a native kernel of the CPU may
+    be fastest behind a form that is not the shaders' fastest.
     """
 
     kernel: str
@@ -115,6 +117,7 @@ class KernelCall:
     grid: tuple[int, int, int]
     threads: tuple[int, int, int]
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
+    shader_call: KernelCall | None = None
 
 
 @dataclass(frozen=True)

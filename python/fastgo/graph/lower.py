@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fastgo import _fastmetal
-from fastgo.graph.dag import ELEMENT_BYTES, Graph, KernelCall, Storage, Tensor
+from fastgo import _fastmetal, switches
+from fastgo.graph.dag import ELEMENT_BYTES, Graph, KernelCall, Node, Storage, Tensor
 from fastgo.graph.plan import plan_arena
 
 _STRUCT_CODES = {"uint": "I", "int": "i", "float": "f", "ulong": "Q", "long": "q"}
@@ -53,6 +53,12 @@ def _buffer_arguments(kernel: str) -> list[dict[str, Any]]:
     return [a for a in _reflection(kernel)["arguments"] if a["is_buffer"] and a["index"] > 0]
 
 
+def _runs_shaders(device: _fastmetal.Device) -> bool:
+    """Whether the device runs the shaders themselves, not native kernels in the place of some."""
+    is_cpu = str(device.info["name"]).startswith("softmetal CPU")
+    return not is_cpu or switches.value("FASTGO_CPU_KERNELS") == "msl"
+
+
 def _check_buffers(call: KernelCall) -> None:
     names = sorted(a["name"] for a in _buffer_arguments(call.kernel))
     if names != sorted(call.buffers):
@@ -89,6 +95,7 @@ class Lowering:
 
     def __init__(self, device: _fastmetal.Device, graph: Graph, resolve: Callable[[Tensor], Memory]) -> None:
         self._device = device
+        self._runs_shaders = _runs_shaders(device)
         self._graph = graph
         self._resolve = resolve
         plan = plan_arena(graph, device.heap_alignment)
@@ -108,12 +115,17 @@ class Lowering:
             return Memory(self._placed[root], 0, root.nbytes)
         return self._resolve(root)
 
+    def calls(self, node: Node) -> list[KernelCall]:
+        """The node's dispatches, in the forms that this device is to run."""
+        calls = node.op.lower(node)
+        return [call.shader_call or call for call in calls] if self._runs_shaders else calls
+
     def record(self, label: str, *, indirect: bool = True) -> _fastmetal.Program:
         """Records the graph's dispatches, with a barrier wherever memory is handed on."""
         program = self._device.program(label, indirect)
         hazards = _Hazards()
         for node in self._graph.nodes:
-            for call in node.op.lower(node):
+            for call in self.calls(node):
                 _check_buffers(call)
                 accesses = self._accesses(call)
                 if hazards.conflict(accesses):

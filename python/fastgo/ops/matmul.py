@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Tile:
 
 _VECTOR = Tile(rows=1, outputs=4, simdgroups=2)
 _BATCH = Tile(rows=8, outputs=2, simdgroups=4)
+_MANY_ROWS = 17  # up to here the eight-row form reads weights at most twice
+LARGE_TILES = 100
 
 
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
@@ -35,11 +37,29 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def tiled_call(
-    kernel: str, node: Node, outputs: int, vector: Tile, batch: Tile, arguments: dict[str, object]
+    kernel: str, node: Node, outputs: int, vector: Tile, batch: Tile, arguments: dict[str, object], parts: int = 1
 ) -> KernelCall:
-    """The call of a matmul kernel: its one-row form for one row, else its eight-row form."""
+    """The call of a matmul kernel: its one-row form for one row, else its eight-row form.
+
+    Shaders multiply many rows in square tiles, with bfloat operands, unless the weights are float32. `parts` is how
+    many rows of weights make an output.
+    """
+    rows = node.inputs["x"].shape[0]
+    weight = next(tensor for name, tensor in node.inputs.items() if name != "x")
+    many = None
+    if rows >= _MANY_ROWS and weight.dtype != "f32":
+        many = _tile_call(kernel, node, outputs, _many_tile(rows, outputs * parts, parts), arguments)
+    return replace(_tile_call(kernel, node, outputs, vector if rows == 1 else batch, arguments), shader_call=many)
+
+
+def _many_tile(rows: int, weight_rows: int, parts: int) -> Tile:
+    """The larger tile wherever there are enough of them to keep a large device busy."""
+    side = 128 if ceil_div(rows, 128) * ceil_div(weight_rows, 128) >= LARGE_TILES else 64
+    return Tile(rows=side, outputs=16 // parts, simdgroups=side // 16)
+
+
+def _tile_call(kernel: str, node: Node, outputs: int, tile: Tile, arguments: dict[str, object]) -> KernelCall:
     rows, columns = node.inputs["x"].shape
-    tile = vector if rows == 1 else batch
     grid = (ceil_div(rows, tile.rows), ceil_div(outputs, tile.outputs * tile.simdgroups), 1)
     return KernelCall(
         f"{kernel}_r{tile.rows}",

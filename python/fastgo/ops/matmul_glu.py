@@ -19,7 +19,8 @@ def _lower(node: Node) -> list[KernelCall]:
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
-    return [tiled_call(weight_kernel("matmul_glu", gate), node, gate.shape[0], _VECTOR, _BATCH, arguments)]
+    kernel = weight_kernel("matmul_glu", gate)
+    return [tiled_call(kernel, node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)]
 
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:

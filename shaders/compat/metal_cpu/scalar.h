@@ -96,6 +96,9 @@ struct BfloatFormat {
   }
 
   METAL_FUNC static constexpr std::uint16_t encode(float value) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    if (!__builtin_is_constant_evaluated()) return float_to_bfloat(value);
+#endif
     const std::uint32_t bits = as_type<std::uint32_t>(value);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
     return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);

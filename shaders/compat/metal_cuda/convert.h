@@ -16,5 +16,11 @@ inline __attribute__((always_inline)) unsigned short float_to_half(float value) 
   return bits;
 }
 
+inline __attribute__((always_inline)) unsigned short float_to_bfloat(float value) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
 }  // namespace cpu
 }  // namespace metal

@@ -22,5 +22,6 @@
 #include "launch.h"
 #include "../metal_cpu/simdgroup.h"
 #include "../metal_cpu/simdgroup_matrix.h"
+#include "matrix_16x16.h"
 #include "../metal_cpu/compiler_builtins.h"
 // clang-format on
