@@ -164,6 +164,7 @@ ERRORS = {
     "threads": ("[[max_total_threads_per_threadgroup(2000)]]\nkernel void f(device int* x) {}\n", 3, "from 1 to 1024"),
     "threadgroup variable": ("void f() {\n  threadgroup float x[3];\n}\n", 4, "only be declared in a kernel"),
     "initialised threadgroup variable": ("kernel void f() {\n  threadgroup int x = 1;\n}\n", 4, "set to zero"),
+    "missing attribute": ("void f(int x [[a, ]]);\n", 3, "an attribute is missing"),
     "template of nothing": ("template <typename T>\n", 3, "must be followed"),
     "unsupported library": ("#include <MetalPerformancePrimitives/MetalPerformancePrimitives.h>\n", 3, "not supported"),
     "range in a list": ("void f() {\n  int x[3] = {[0 ... 1] = 2, [2] = 3};\n}\n", 4, "whole array"),

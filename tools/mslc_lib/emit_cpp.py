@@ -63,6 +63,7 @@ class CppEmitter:
     open_text = _OPEN
     close_text = _CLOSE
     library_text = "namespace metal {"
+    visible_text = ""  # what makes the shader's names known in its additions to namespace metal
     inline_text = "inline __attribute__((always_inline))"
 
     def __init__(self, module: Module, stem: str, output_name: str) -> None:
@@ -160,6 +161,8 @@ class CppEmitter:
         if is_metal:
             self._printer.text(self.close_text)
         self._print(declaration.head)
+        if is_metal and self.visible_text:
+            self._printer.text(self.visible_text)
         if declaration.name:
             names = [t.text for t in declaration.head if t.kind == "id" and t.text not in ("namespace", "inline")]
             self._path += names

@@ -49,6 +49,7 @@ class _CudaEmitter(CppEmitter):
     open_text = _OPEN
     close_text = _CLOSE
     library_text = "namespace metal {\nusing namespace softmetal_shader;"
+    visible_text = "using namespace softmetal_shader;"
     inline_text = "__forceinline__"
 
     def run(self) -> str:

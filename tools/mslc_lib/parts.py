@@ -29,6 +29,8 @@ def attributes_of(tokens: Sequence[Token]) -> list[Attribute]:
         end = find_attribute_end(tokens, index)
         if end is not None:
             for part in split_commas(tokens[index + 2 : end - 1]):
+                if not part:
+                    raise tokens[index].error("an attribute is missing between these brackets")
                 found.append(_attribute(part))
             index = end
         elif tokens[index].text in ("(", "{"):
@@ -38,8 +40,6 @@ def attributes_of(tokens: Sequence[Token]) -> list[Attribute]:
 
 
 def _attribute(part: list[Token]) -> Attribute:
-    if not part:
-        raise ValueError("split_commas gives no empty parts for attributes")
     name_end = next((i for i, t in enumerate(part) if t.text == "("), len(part))
     name = part[name_end - 1]
     arguments = tuple(part[name_end + 1 : -1]) if name_end < len(part) else ()

@@ -12,7 +12,7 @@ from .lexer import IDENTIFIER, NUMBER, PUNCTUATION, Token, closing, spell
 from .parts import find_attribute_end
 from .syntax import Declaration, TypeDefinition, Variable, walk
 
-_DROPPED = frozenset({"device", "threadgroup", "thread", "kernel", "threadgroup_imageblock"})
+_DROPPED = frozenset({"device", "threadgroup", "thread", "kernel", "threadgroup_imageblock", "__extension__"})
 _SPECIFIERS = frozenset({"const", "constexpr", "static", "volatile", "inline"})
 _KEPT_ATTRIBUTES = frozenset({"maybe_unused", "fallthrough", "nodiscard"})
 _SWIZZLE = re.compile(r"[xyzw]{2,4}|[rgba]{1,4}")

@@ -25,7 +25,7 @@ kernel void half_to_integers(device const half* h [[buffer(0)]], device int* y [
 }
 
 typedef struct {
-  union {
+  __extension__ union {
     struct {
       half d;
       half m;
@@ -131,8 +131,11 @@ extern "C" kernel void library(volatile coherent(system) device uint* n [[buffer
 }
 
 // A library function for another type, as MLX adds them.
+typedef bfloat bfloat16_t;
 namespace metal {
-METAL_FUNC bfloat ldexp(bfloat x, int k) { return static_cast<bfloat>(__metal_ldexp(static_cast<float>(x), k, 0)); }
+METAL_FUNC bfloat16_t ldexp(bfloat16_t x, int k) {
+  return static_cast<bfloat>(__metal_ldexp(static_cast<float>(x), k, 0));
+}
 METAL_FUNC bfloat simd_sum(bfloat x) { return static_cast<bfloat>(__metal_simd_sum(static_cast<float>(x))); }
 }  // namespace metal
 
