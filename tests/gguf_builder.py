@@ -75,9 +75,13 @@ def write_model(
     architecture: str = "llama",
     metadata: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Any] | None = None,
+    split_max_tensors: int = 0,
 ) -> dict[str, Bytes]:
-    """Write a tiny model; `metadata` changes keys (None removes one). Returns each tensor's raw bytes."""
-    writer = gguf.GGUFWriter(path, architecture)
+    """Write a tiny model; `metadata` changes keys (None removes one). Returns each tensor's raw bytes.
+
+    `split_max_tensors` splits it over several files.
+    """
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=split_max_tensors)
     for key, value in (model_metadata(architecture) | dict(metadata or {})).items():
         add_value(writer, key, value)
     raws = {}

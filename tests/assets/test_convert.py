@@ -154,7 +154,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "partial rotary": ("llama", {"llama.rope.dimension_count": 32}, {}, "dimension_count"),
     "soft cap": ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, {}, "softcapping"),
     "heads by layer": ("llama", {"llama.attention.head_count_kv": [2, 4]}, {}, "differs from layer to layer"),
-    "one part of several": ("llama", {"split.count": 3}, {}, "one part"),
     "unknown tensor": ("llama", {}, {"blk.0.ffn_gate_exps.weight": Q4}, "'blk.0.ffn_gate_exps.weight'"),
     "another model's tensor": ("llama", {}, {"blk.0.attn_q_norm.weight": ("f32", (64,))}, "attn_q_norm"),
 }
@@ -179,6 +178,7 @@ INVALID: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "licence type": ("llama", {"general.license": 7}, {}, "general.license"),
     "layer pattern": ("gemma3", {"gemma3.attention.sliding_window_pattern": 0}, {}, "sliding_window_pattern"),
     "no window": ("gemma3", {"gemma3.attention.sliding_window": 0}, {}, "sliding_window"),
+    "one part of several": ("llama", {"split.count": 3}, {}, "expected 0 of 1"),
 }
 
 

@@ -213,6 +213,9 @@ CASES: dict[str, Case] = {
     "gguf: alignment of 48": Case(
         gguf_file(gguf.key_value("general.alignment", gguf.UINT32, struct.pack("<I", 48))), "expected a power of two"
     ),
+    "gguf: one part of three": Case(
+        raw(gguf.raw_file(), "model-00001-of-00003.gguf"), "model-00002-of-00003.gguf is missing, one of the 3 files"
+    ),
     "gguf: overlap": Case(
         gguf_file(infos=(gguf.tensor_info("a", (16,)), gguf.tensor_info("b", (8,), 0, 32))), "'a' and 'b' overlap"
     ),

@@ -38,10 +38,6 @@ def config_from_gguf(metadata: Mapping[str, Any], tensors: Mapping[str, GgufTens
     keys = _Keys(metadata, "", where)
     architecture = keys.text("general.architecture")
     require_supported(architecture, where)
-    if keys.integer("split.count", 1) > 1:
-        raise UnsupportedModelError(
-            f"{where} is one part of a model split over several files", hint="join them with llama.cpp's gguf-split"
-        )
     keys = _Keys(metadata, f"{architecture}.", where)
     _refuse_unsupported(keys, architecture)
     data = _common_fields(keys, tensors, where) | {"architecture": architecture} | _BY_ARCHITECTURE[architecture](keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from fastgo.assets import manifest as manifests
 from fastgo.assets.gguf import GgufFile, GgufTensor
 from fastgo.assets.gguf_config import config_from_gguf
 from fastgo.assets.gguf_names import ROPE_DIVISORS, halves_row_order, hugging_face_name, model_order
+from fastgo.assets.gguf_parts import join_tensors, model_name, part_paths, parts_fingerprint, parts_sha256
 from fastgo.assets.quant import Array, gguf_planes, matrix_shape
 from fastgo.assets.source import Source, SourceTensor
-from fastgo.assets.storage import file_sha256, fingerprint
 from fastgo.errors import InvalidFileError
 from fastgo.models.config import ModelConfig
 
@@ -31,23 +31,25 @@ SAMPLING_KEYS = {
 
 @contextmanager
 def open_gguf_source(path: Path) -> Iterator[Source]:
-    """The model of a GGUF file, readable while the context is open.
+    """The model of a GGUF file, or of all the files that it is a part of, readable while the context is open.
 
     Raises:
         ModelNotFoundError, InvalidFileError, UnsupportedModelError: as `GgufFile.open`; or the model is not supported.
     """
-    with GgufFile.open(path) as file:
-        where, metadata = path.name, file.metadata
-        config = config_from_gguf(metadata, file.tensors, where)
-        weights = (tensor for name, tensor in file.tensors.items() if name != ROPE_DIVISORS)
+    paths = part_paths(path)
+    with ExitStack() as stack:
+        files = [stack.enter_context(GgufFile.open(part)) for part in paths]
+        where, metadata, stored = model_name(path), files[0].metadata, join_tensors(files)
+        config = config_from_gguf(metadata, stored, where)
+        weights = (tensor for name, tensor in stored.items() if name != ROPE_DIVISORS)
         tensors = [_source_tensor(tensor, config, where) for tensor in weights]
         yield Source(
             name=where,
-            nbytes=file.nbytes,
+            nbytes=sum(file.nbytes for file in files),
             config=config,
             tensors=tuple(sorted(tensors, key=lambda tensor: model_order(tensor.name))),
-            sha256=lambda progress: file_sha256(path, progress),
-            fingerprint=lambda: fingerprint(path),
+            sha256=lambda progress: parts_sha256(paths, progress),
+            fingerprint=lambda: parts_fingerprint(paths),
             write_tokenizer=lambda folder: _write_tokenizer(metadata, folder, config, where),
             chat_template=_optional_text(metadata, "tokenizer.chat_template", where),
             generation=_generation_defaults(metadata),

@@ -24,6 +24,7 @@ from pathlib import Path
 from fastgo import switches
 from fastgo.assets import catalog, storage
 from fastgo.assets.convert import IMPORTER_VERSION, import_model
+from fastgo.assets.gguf_parts import part_paths, parts_fingerprint, parts_sha256
 from fastgo.assets.hf_folder import is_hf_folder
 from fastgo.assets.hf_source import open_hf_source
 from fastgo.assets.manifest import FILE_NAME
@@ -108,7 +109,8 @@ def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> 
 
 
 def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
-    return _open_source(path, lambda: storage.fingerprint(path), lambda: storage.file_sha256(path, progress), progress)
+    parts = part_paths(path)
+    return _open_source(path, lambda: parts_fingerprint(parts), lambda: parts_sha256(parts, progress), progress)
 
 
 def _open_hf_folder(path: Path, progress: Progress | None) -> ModelFolder:
