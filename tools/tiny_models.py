@@ -196,6 +196,65 @@ def qwen3moe() -> Any:
     )
 
 
+def gemma3_heads256() -> Any:
+    """The head size of every small Gemma 3, which decode's fused attention takes; one key-value head."""
+    return transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(
+            vocab_size=291,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=1,
+            head_dim=256,
+            sliding_window=8,
+            query_pre_attn_scalar=256,
+            max_position_embeddings=CONTEXT,
+            layer_types=["sliding_attention", "full_attention"],
+            rope_parameters={
+                "full_attention": {"rope_type": "default", "rope_theta": 50_000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 2_000.0},
+            },
+        )
+    )
+
+
+def qwen3_heads128() -> Any:
+    """The head size of all Qwen 3."""
+    return transformers.Qwen3ForCausalLM(
+        transformers.Qwen3Config(
+            vocab_size=292,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=128,
+            max_position_embeddings=CONTEXT,
+            rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+            tie_word_embeddings=True,
+        )
+    )
+
+
+def llama_heads64() -> Any:
+    """The head size of SmolLM2 and the small Llama 3."""
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=293,
+            hidden_size=24,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            head_dim=64,
+            max_position_embeddings=CONTEXT,
+            rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
+            tie_word_embeddings=True,
+        )
+    )
+
+
 def rope_divisors(model: Any) -> Any:
     """By how much each pair of a head turns slower than without scaling, float32 (head_dim / 2,)."""
     rotary = model.model.rotary_emb
@@ -244,4 +303,19 @@ TINY_MODELS = (
         },
     ),
     TinyModel("qwen3moe", 1, qwen3moe, gguf.MODEL_ARCH.QWEN3MOE, {"rope.freq_base": 1_000_000.0}),
+    TinyModel(
+        "gemma3_heads256",
+        18,
+        gemma3_heads256,
+        gguf.MODEL_ARCH.GEMMA3,
+        {
+            "attention.sliding_window": 8,
+            "attention.sliding_window_pattern": 2,
+            "attention.scale": 256.0**-0.5,
+            "rope.freq_base": 50_000.0,
+            "rope.freq_base_swa": 2_000.0,
+        },
+    ),
+    TinyModel("qwen3_heads128", 4, qwen3_heads128, gguf.MODEL_ARCH.QWEN3, {"rope.freq_base": 1_000_000.0}),
+    TinyModel("llama_heads64", 2, llama_heads64, gguf.MODEL_ARCH.LLAMA, {"rope.freq_base": 100_000.0}),
 )
