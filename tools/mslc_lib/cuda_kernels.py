@@ -55,8 +55,10 @@ def entry_point(kernel: Kernel, number: int, fields: frozenset[str]) -> str:
             f"#if {SELECTOR} == {number}",
             f"using softmetal_signature = decltype({callee});",
             f'extern "C" __global__ void {bounds}{ENTRY}({", ".join(parameters)}) {{',
+            "  ::metal::cuda::begin_after_predecessors();",
             "  const ::metal::cuda::Place place(launch);",
             "  if (!place.inside) return;",
+            *(_copy(argument) for argument in kernel.arguments if _is_copied(argument)),
             f"  {callee}({', '.join(values)});",
             "}",
             "#endif",
@@ -71,8 +73,19 @@ def _parameter(argument: Argument) -> str:
     return f"::metal::cuda::pointer_t<{number}, softmetal_signature> a{number}"
 
 
+def _is_copied(argument: Argument) -> bool:
+    """Argument structs: Metal lets nobody write them meanwhile, which C++ can't know of memory behind a reference."""
+    return argument.is_reference and argument.kind != "threadgroup_memory" and argument.access == "read"
+
+
+def _copy(argument: Argument) -> str:
+    return f"  auto c{argument.parameter} = *a{argument.parameter};"
+
+
 def _value(argument: Argument) -> str:
     number = argument.parameter
+    if _is_copied(argument):
+        return f"c{number}"
     value = f"a{number}"
     if argument.kind == "threadgroup_memory":
         type_ = f"::metal::cuda::pointer_t<{number}, softmetal_signature>"

@@ -18,6 +18,8 @@ std::string find_functions(void* library, Cuda* cuda) {
   if (!cuda->name) return symbol;
   SOFTMETAL_CUDA_FUNCTIONS(SOFTMETAL_CUDA_FIND)
 #undef SOFTMETAL_CUDA_FIND
+  cuda->GraphAddDependencies =
+      reinterpret_cast<decltype(cuda->GraphAddDependencies)>(dlsym(library, "cuGraphAddDependencies_v2"));
   return "";
 }
 

@@ -54,6 +54,12 @@ struct KernelNode {
   ContextHandle context;
 };
 
+// CUgraphEdgeData. A programmatic edge lets the second kernel be launched while the first still runs.
+struct GraphEdge {
+  unsigned char from_port, to_port, type, reserved[5];
+};
+inline constexpr GraphEdge programmatic_edge = {1, 0, 1, {}};
+
 // Every function that is loaded: result, name in this struct, exported symbol, parameters.
 #define SOFTMETAL_CUDA_FUNCTIONS(F)                                                                              \
   F(Init, "cuInit", (unsigned))                                                                                  \
@@ -103,6 +109,9 @@ struct Cuda {
 #define SOFTMETAL_CUDA_MEMBER(name, symbol, parameters) Result(*name) parameters = nullptr;
   SOFTMETAL_CUDA_FUNCTIONS(SOFTMETAL_CUDA_MEMBER)
 #undef SOFTMETAL_CUDA_MEMBER
+  // With the edges' kinds; null where the driver is older than CUDA 12.3.
+  Result (*GraphAddDependencies)(GraphHandle, const GraphNodeHandle*, const GraphNodeHandle*, const GraphEdge*,
+                                 std::size_t) = nullptr;
 
   // "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
   std::string describe(Result result) const;

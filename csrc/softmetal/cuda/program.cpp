@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint32_t max_grid_yz = 65535;
 constexpr std::uint32_t memory_alignment = 16;
+constexpr int programmatic_architecture = 90;  // the oldest with programmatic dependent launch
 
 void set_grid(const Command& command, Launch& launch) {
   const Extent& groups = command.threadgroups_per_grid;
@@ -67,16 +68,22 @@ CudaProgram::CudaProgram(std::shared_ptr<Context> context, const std::vector<Com
     only_dispatches = only_dispatches && is_dispatch && !is_empty(commands_[i]);
     if (is_dispatch) prepare(commands_[i], launches_[i]);
   }
-  if (replayed && only_dispatches && !commands_.empty()) build_graph();
+  if (replayed && only_dispatches && !commands_.empty()) {
+    problem_ = context_->enter();
+    if (!problem_.empty()) return;
+    const bool can_overlap =
+        context_->cuda().GraphAddDependencies && context_->architecture() >= programmatic_architecture;
+    Result result = build_graph(can_overlap);
+    if (result != success && can_overlap) result = build_graph(false);
+    if (result != success) problem_ = "the GPU can't make a graph of the program: " + context_->cuda().describe(result);
+  }
 }
 
 CudaProgram::~CudaProgram() {
   if (graph_ && context_->enter().empty()) context_->cuda().GraphExecDestroy(graph_);
 }
 
-void CudaProgram::build_graph() {
-  problem_ = context_->enter();
-  if (!problem_.empty()) return;
+Result CudaProgram::build_graph(bool programmatic) {
   const Cuda& cuda = context_->cuda();
   GraphHandle graph = nullptr;
   Result result = cuda.GraphCreate(&graph, 0);
@@ -84,20 +91,28 @@ void CudaProgram::build_graph() {
   for (std::size_t begin = 0; begin < commands_.size() && result == success;) {
     std::size_t end = begin + 1;
     while (end < commands_.size() && !commands_[end].barrier) end++;
-    result = add_stage(graph, begin, end, previous);
+    result = add_stage(graph, begin, end, programmatic, previous);
     begin = end;
   }
   if (result == success) result = cuda.GraphInstantiate(&graph_, graph, 0);
   if (graph) cuda.GraphDestroy(graph);
-  if (result != success) problem_ = "the GPU can't make a graph of the program: " + cuda.describe(result);
+  return result;
 }
 
-Result CudaProgram::add_stage(GraphHandle graph, std::size_t begin, std::size_t end,
+// Every kernel waits for what it depends on before it does anything, so a programmatic edge only hides its launch. A
+// stage of several kernels is followed by plain edges.
+Result CudaProgram::add_stage(GraphHandle graph, std::size_t begin, std::size_t end, bool programmatic,
                               std::vector<GraphNodeHandle>& previous) {
+  const Cuda& cuda = context_->cuda();
+  const bool is_early = programmatic && previous.size() == 1;
   std::vector<GraphNodeHandle> nodes(end - begin);
   for (std::size_t i = begin; i < end; i++) {
-    const Result result = context_->cuda().GraphAddKernelNode(&nodes[i - begin], graph, previous.data(),
-                                                              previous.size(), &launches_[i].node);
+    GraphNodeHandle& node = nodes[i - begin];
+    Result result = cuda.GraphAddKernelNode(&node, graph, is_early ? nullptr : previous.data(),
+                                            is_early ? 0 : previous.size(), &launches_[i].node);
+    if (result == success && is_early) {
+      result = cuda.GraphAddDependencies(graph, previous.data(), &node, &programmatic_edge, 1);
+    }
     if (result != success) return result;
   }
   previous = std::move(nodes);

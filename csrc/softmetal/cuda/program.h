@@ -33,8 +33,9 @@ class CudaProgram final : public Program {
   std::string enqueue(StreamHandle stream) const;
 
  private:
-  void build_graph();
-  Result add_stage(GraphHandle graph, std::size_t begin, std::size_t end, std::vector<GraphNodeHandle>& previous);
+  Result build_graph(bool programmatic);
+  Result add_stage(GraphHandle graph, std::size_t begin, std::size_t end, bool programmatic,
+                   std::vector<GraphNodeHandle>& previous);
   Result enqueue_one(std::size_t index, StreamHandle stream) const;
   std::string describe(std::size_t index, Result result) const;
 
