@@ -22,6 +22,23 @@ struct MatmulGluArgs {
   uint activation;
 };
 
+// One row; `parts` simdgroups of a threadgroup share the columns of a tile of outputs.
+struct MatmulVectorArgs {
+  uint outputs;
+  uint columns;
+  uint parts;
+  uint planes[6];
+};
+
+struct MatmulGluVectorArgs {
+  uint outputs;
+  uint columns;
+  uint parts;
+  uint gate_planes[6];
+  uint up_planes[6];
+  uint activation;
+};
+
 // Rows and outputs of a simdgroup's tile: one row in decode, eight in prefill.
 enum MatmulTile : uint {
   VECTOR_ROWS = 1,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from fastgo.assets import quant
-from fastgo.engine.devices import open_device
+from fastgo.engine.devices import open_device, parallel_width
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import PASSES
@@ -37,7 +37,7 @@ from fastgo.ops.moe_group import moe_group
 from fastgo.ops.moe_matmul import moe_matmul
 from fastgo.ops.moe_route import Routing, moe_route
 from fastgo.ops.rms_norm import rms_norm
-from fastgo.ops.rope_attention import ROPE_ATTENTION
+from fastgo.ops.rope_attention import ROPE_ATTENTION, split_outputs
 from fastgo.ops.rope_cache import rope_cache
 from fastgo.ops.sample import sample
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
@@ -113,7 +113,9 @@ def _rope_cache(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, T
 
 def _rope_attention(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     caches = {name: graph.alias(t[name]) for name in ("k_cache", "v_cache")}
-    outputs = {**caches, "y": graph.output("y", t["q"].shape)}
+    _, _, capacity, head_dim = t["k_cache"].shape
+    parts = split_outputs(graph, t["q"].shape[1] // head_dim, head_dim, capacity)
+    outputs = {**caches, "y": graph.output("y", t["q"].shape), **parts}
     inputs = {name: tensor for name, tensor in t.items() if name not in caches}
     graph.add_node(ROPE_ATTENTION, inputs, outputs, **attributes)
     return outputs
@@ -162,9 +164,9 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
 class Bench:
     """A graph whose inputs are given as arrays. `tensors` may be viewed before they are used by an operation."""
 
-    def __init__(self, inputs: Mapping[str, Array | Weight]) -> None:
+    def __init__(self, inputs: Mapping[str, Array | Weight], width: int | None = None) -> None:
         self.device = open_device()
-        self.graph = Graph()
+        self.graph = Graph(width or parallel_width(self.device.info))
         self.tensors: dict[str, Tensor] = {}
         self._memory: dict[Tensor, Memory] = {}
         self._outputs: dict[str, tuple[Memory, Tensor]] = {}
@@ -222,6 +224,13 @@ class Bench:
 def run(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> dict[str, Array]:
     """The outputs of one operation, by the kernel's names; an array that is updated in place is an input too."""
     return prepared(op, inputs, attributes).run()
+
+
+def run_wide(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> dict[str, Array]:
+    """`run` with the kernels that a GPU of 132 cores gets."""
+    bench = Bench(inputs, 132)
+    bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
+    return bench.run()
 
 
 def prepared(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> Bench:

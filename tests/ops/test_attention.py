@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from fastgo import tolerances
 from fastgo.ops import attention, cases, rope_attention, rope_cache
-from harness import Array, error, random_rows, run
+from harness import Array, error, random_rows, run, run_wide
 from variants import Variant
 
 CACHE_DTYPES = [np.float32, np.float16]
@@ -151,6 +154,19 @@ def test_rope_cache_in_bfloat16(variant: Variant) -> None:
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
 def test_rope_attention(variant: Variant, dtype: type, has_head_norm: bool) -> None:
     """One row: the same caches and attention as by the two kernels; what lies beyond is not read."""
+    check_rope_attention(variant, run, dtype, has_head_norm)
+
+
+@pytest.mark.parametrize("has_head_norm", [False, True])
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
+def test_rope_attention_split(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+    """The form for wide devices, in several parts."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    check_rope_attention(variant, run_wide, dtype, has_head_norm)
+
+
+def check_rope_attention(variant: Variant, run: Callable[..., Any], dtype: type, has_head_norm: bool) -> None:
     for heads, kv_heads, head_dim, capacity, position, window in cases.ROPE_ATTENTION:
         inputs = rope_cache_inputs((1, heads, kv_heads, head_dim, capacity, position), has_head_norm)
         inputs |= {name: inputs[name].astype(dtype) for name in ("k_cache", "v_cache")}

@@ -9,7 +9,7 @@ import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
 from fastgo.ops import cases, matmul, matmul_glu
-from harness import OWN_FORMATS, Array, Weight, error, product_scale, random_rows, random_weight, run
+from harness import OWN_FORMATS, Array, Weight, error, product_scale, random_rows, random_weight, run, run_wide
 from variants import Variant
 
 GGUF_FORMATS = [f.name for f in FORMATS.values() if f.gguf_type_id is not None]
@@ -85,6 +85,33 @@ def test_large_tiles(variant: Variant, format: str) -> None:
     assert matmul_error(got, x, up) <= tolerance("matmul", variant, format, rows)
     got = variant.call(run_in_large_tiles, "matmul_glu", {"gate": gate, "up": up, "x": x}, {"activation": "silu"})
     assert glu_error(got, x, gate, up, "silu") <= tolerance("matmul_glu", variant, format, rows)
+
+
+@pytest.mark.parametrize("format", TESTED_FORMATS)
+def test_one_row_on_wide_devices(variant: Variant, format: str) -> None:
+    """The one-row forms for GPUs, with whole and broken tiles and with columns shared by several simdgroups."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    block_size = max(32, FORMATS[format].block_size)
+    for columns, outputs in ((block_size, 1), (block_size * 3, 13), (block_size * 9, 70), (2304, 33), (6912, 5)):
+        x = random_rows(3, 1, columns)
+        weight, up = random_weight(format, outputs, columns), random_weight(format, outputs, columns, 2)
+        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {})["y"]
+        assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), (columns, outputs)
+        inputs = {"gate": weight, "up": up, "x": x}
+        got = variant.call(run_wide, "matmul_glu", inputs, {"activation": "gelu_tanh"})["y"]
+        assert glu_error(got, x, weight, up, "gelu_tanh") <= tolerance("matmul_glu", variant, format, 1), columns
+
+
+@pytest.mark.parametrize("format", ["q4_0", "bf16"])
+def test_tiles_of_wide_devices(variant: Variant, format: str) -> None:
+    """Every tile of outputs: so many of them that a simdgroup gets two, then four."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    for outputs in (4300, 8501):
+        x, weight = random_rows(4, 1, 64), random_weight(format, outputs, 64)
+        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {})["y"]
+        assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), outputs
 
 
 def test_huge_and_tiny_activations(variant: Variant) -> None:

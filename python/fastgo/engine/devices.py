@@ -13,6 +13,8 @@ from fastgo import _fastmetal, switches
 from fastgo.errors import DeviceError, OutOfMemoryError
 
 _KIND_BY_PREFIX = {"softmetal CPU": "cpu", "softmetal CUDA": "cuda"}
+# How many cores of a GPU run threadgroups side by side; our CPU kernels divide their work by other rules.
+_PARALLEL_WIDTH = {"cpu": 1, "cuda": 132, "metal": 16}
 _NVRTC_FILES = ("nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
 
 
@@ -86,3 +88,8 @@ def installed_nvrtc() -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def parallel_width(info: dict[str, Any]) -> int:
+    """The `Graph.parallel_width` of a device."""
+    return _PARALLEL_WIDTH[device_kind(info)]

@@ -11,6 +11,7 @@ from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import ModelConfig
 from fastgo.models.forward import Forward, LayerCache
+from fastgo.ops.copy import COPY
 
 MAX_ROWS = 512  # tokens of a prefill chunk
 WeightFacts = Callable[[str], tuple[tuple[int, ...], str]]
@@ -42,13 +43,22 @@ def add_forward_pass(
     def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
 
+    def near(name: str) -> Tensor:
+        """Integers that every layer reads: copied once to the device's own memory if it has one."""
+        far = state(name, (MAX_ROWS,), "i32").rows(0, rows)
+        if graph.has_unified_memory:
+            return far
+        copied = graph.output(name, far.shape, far.dtype)
+        graph.add_node(COPY, {"x": far}, {"y": copied})
+        return copied
+
     half_head = (config.head_dim // 2,)
     forward = Forward(
         config=config,
         weight=weight,
         tokens=state("tokens", (MAX_ROWS,), "i32").rows(0, rows),
-        positions=state("positions", (MAX_ROWS,), "i32").rows(0, rows),
-        sequences=state("sequences", (MAX_ROWS,), "i32").rows(0, rows),
+        positions=near("positions"),
+        sequences=near("sequences"),
         rope=state("rope", half_head, "f32"),
         local_rope=state("local_rope", half_head, "f32") if config.local_rope else None,
         cache=[

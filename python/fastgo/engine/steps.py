@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
+from fastgo.engine.devices import parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
@@ -139,7 +140,8 @@ class StepBuilder:
 
     def graph(self, rows: int, output: Output) -> Graph:
         """The fused graph of a pass over `rows` tokens."""
-        graph = Graph()
+        has_unified_memory = bool(self._engine.device.info["has_unified_memory"])
+        graph = Graph(parallel_width(self._engine.device.info), has_unified_memory)
         logits = add_forward_pass(
             graph,
             self._engine.config,

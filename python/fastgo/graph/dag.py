@@ -157,9 +157,16 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 class Graph:
-    """A forward pass under construction: nodes in order, and the tensors that are its results."""
+    """A forward pass under construction: nodes in order, and the tensors that are its results.
 
-    def __init__(self) -> None:
+    `parallel_width` says for what kind of device it is meant: how many cores run threadgroups side by side, 1 where
+    stages are cheap and a row should stay on one core. Operations choose the form of their kernels by it. Without
+    `has_unified_memory` state that the host sees is slow to read.
+    """
+
+    def __init__(self, parallel_width: int = 1, has_unified_memory: bool = True) -> None:
+        self.parallel_width = parallel_width
+        self.has_unified_memory = has_unified_memory
         self.nodes: list[Node] = []
         self.results: list[Tensor] = []
 

@@ -18,7 +18,7 @@ from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_matmul import MOE_MATMUL
 from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
 from fastgo.ops.rms_norm import RMS_NORM
-from fastgo.ops.rope_attention import DTYPES, HEAD_DIMS, ROPE_ATTENTION
+from fastgo.ops.rope_attention import DTYPES, HEAD_DIMS, ROPE_ATTENTION, split_outputs
 from fastgo.ops.rope_cache import ROPE_CACHE
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
@@ -80,7 +80,7 @@ class _Rewriter:
         for tensor, readers in moved.items():
             tensor.own_producer = new
             self._readers[tensor.root, new] = [reader for reader in readers if reader not in old]
-            self._writers[tensor.root].append(new)
+            self._writers.setdefault(tensor.root, []).append(new)
         for value in {(t.root, t.producer) for t in new.inputs.values()}:
             self._readers.setdefault(value, []).append(new)
         self.count += 1
@@ -185,7 +185,8 @@ def fuse_rope_attention(graph: Graph) -> int:
             continue
         if any(node.inputs[name] is not rope.inputs[name] for name in ("positions", "sequences")):
             continue
-        outputs = {"k_cache": keys, "v_cache": values, "y": node.outputs["y"]}
+        parts = split_outputs(graph, q.shape[1] // head_dim, head_dim, keys.shape[2])
+        outputs = {"k_cache": keys, "v_cache": values, "y": node.outputs["y"], **parts}
         attributes = {"scale": node.scale, "window": node.window, "eps": rope.eps}
         rewriter.replace([rope, node], Node(ROPE_ATTENTION, dict(rope.inputs), outputs, attributes))
     return rewriter.finish()

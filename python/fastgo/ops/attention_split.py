@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.graph.dag import Graph, KernelCall, Node, Op, Tensor
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 _HEAD_DIM_STEPS = (64, 128, 192, 256, 512)  # the shader's instantiations; a head uses the next larger one
@@ -46,18 +46,21 @@ def attention_split(
     if splits is None:
         span = min(k_cache.shape[2], window) if window and blocks is None else k_cache.shape[2]
         splits = min(_MAX_SPLITS, ceil_div(span, _PART))
-    graph = q.graph
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
     inputs |= {name: tensor for name, tensor in (("sinks", sinks), ("blocks", blocks)) if tensor is not None}
-    outputs = {
+    outputs = {**part_outputs(q.graph, rows, heads, splits, head_dim), "y": q.graph.output("attention", q.shape)}
+    q.graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
+    return outputs["y"], outputs["log_sum_exp"]
+
+
+def part_outputs(graph: Graph, rows: int, heads: int, splits: int, head_dim: int) -> dict[str, Tensor]:
+    """What the parts leave for attention_combine, and what it leaves besides y."""
+    return {
         "partial": graph.output("attention_partial", (rows, heads, splits, head_dim)),
         "bests": graph.output("attention_bests", (rows, heads, splits)),
         "totals": graph.output("attention_totals", (rows, heads, splits)),
-        "y": graph.output("attention", q.shape),
         "log_sum_exp": graph.output("attention_log_sum_exp", (rows, heads)),
     }
-    graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
-    return outputs["y"], outputs["log_sum_exp"]
 
 
 def _lower(node: Node) -> list[KernelCall]:
@@ -88,15 +91,23 @@ def _lower(node: Node) -> list[KernelCall]:
             (SIMD_WIDTH, 1, 1),
             {"has_blocks": blocks is not None},
         ),
-        KernelCall(
-            "attention_combine",
-            {**parts, "sinks": sinks, "y": node.outputs["y"], "log_sum_exp": node.outputs["log_sum_exp"]},
-            {"heads": heads, "head_dim": head_dim, "splits": splits},
-            (heads, rows, 1),
-            (SIMD_WIDTH, 1, 1),
-            {"has_sinks": sinks is not None},
-        ),
+        combine_call(node, sinks),
     ]
+
+
+def combine_call(node: Node, sinks: Tensor | None = None) -> KernelCall:
+    """attention_combine over a node's outputs `partial`, `bests` and `totals`."""
+    rows, heads, splits, head_dim = node.outputs["partial"].shape
+    outputs = {name: node.outputs[name] for name in ("partial", "bests", "totals", "y", "log_sum_exp")}
+    simdgroups = ceil_div(head_dim, SIMD_WIDTH) if node.outputs["y"].graph.parallel_width > 1 else 1
+    return KernelCall(
+        "attention_combine",
+        {**outputs, "sinks": sinks},
+        {"heads": heads, "head_dim": head_dim, "splits": splits},
+        (heads, rows, 1),
+        (simdgroups * SIMD_WIDTH, 1, 1),
+        {"has_sinks": sinks is not None},
+    )
 
 
 def reference(

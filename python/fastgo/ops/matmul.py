@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets, weight_kernel
+from fastgo.ops import vector_tuning
+from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ _VECTOR = Tile(rows=1, outputs=4, simdgroups=2)
 _BATCH = Tile(rows=8, outputs=2, simdgroups=4)
 _MANY_ROWS = 17  # up to here the eight-row form reads weights at most twice
 LARGE_TILES = 100
+_UNIT_FORMATS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "int8", "int4")  # FOR_EACH_UNIT_FORMAT
 
 
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
@@ -70,10 +73,28 @@ def _tile_call(kernel: str, node: Node, outputs: int, tile: Tile, arguments: dic
     )
 
 
+def vector_call(kernel: str, node: Node, weight: Tensor, arguments: dict[str, object]) -> KernelCall | None:
+    """The call of a kernel's one-row form for wide devices, where the device, rows and format suit it."""
+    rows, columns = node.inputs["x"].shape
+    format, width = quant.get_format(weight.dtype).kernel, weight.graph.parallel_width
+    if rows != 1 or width == 1 or columns % WEIGHTS_PER_BLOCK != 0 or format not in _UNIT_FORMATS:
+        return None
+    outputs = weight.shape[0]
+    cut = vector_tuning.cut(kernel, format, outputs, columns, width)
+    return KernelCall(
+        f"{kernel}_{format}_o{cut.outputs}",
+        {**node.inputs, **node.outputs},
+        {"outputs": outputs, "columns": columns, "parts": cut.parts, **arguments},
+        (ceil_div(outputs, cut.outputs * cut.simdgroups // cut.parts), 1, 1),
+        (cut.simdgroups * SIMD_WIDTH, 1, 1),
+    )
+
+
 def _lower(node: Node) -> list[KernelCall]:
     weight = node.inputs["weight"]
     arguments: dict[str, object] = {"planes": plane_offsets(weight)}
-    return [tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)]
+    call = vector_call("matmul_vector", node, weight, arguments)
+    return [call or tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)]
 
 
 def reference(x: Array, weight: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op
 from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets, weight_kernel
-from fastgo.ops.matmul import Tile, tiled_call
+from fastgo.ops.matmul import Tile, tiled_call, vector_call
 
 _VECTOR = Tile(rows=1, outputs=2, simdgroups=2)
 _BATCH = Tile(rows=8, outputs=1, simdgroups=4)
@@ -19,6 +19,9 @@ def _lower(node: Node) -> list[KernelCall]:
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
+    call = vector_call("matmul_glu_vector", node, gate, arguments)
+    if call is not None:
+        return [call]
     kernel = weight_kernel("matmul_glu", gate)
     return [tiled_call(kernel, node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)]
 

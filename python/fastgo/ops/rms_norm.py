@@ -15,8 +15,10 @@ def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
     return y
 
 
-def norm_threads(columns: int) -> int:
-    """Threads of a row: a simdgroup for every 128 columns, at most eight."""
+def norm_threads(columns: int, is_wide: bool = False) -> int:
+    """Threads of a row: a simdgroup for every 128 columns, at most eight; on wide devices one for every 64."""
+    if is_wide:
+        return SIMD_WIDTH * min(32, max(1, ceil_div(columns, 64)))
     return SIMD_WIDTH * min(8, max(1, ceil_div(columns, 128)))
 
 
@@ -24,9 +26,8 @@ def norm_call(kernel: str, node: Node) -> KernelCall:
     """The call of any kernel of the norm family: one threadgroup a row."""
     rows, columns = node.inputs["x"].shape
     buffers = {**node.inputs, **node.outputs}
-    return KernelCall(
-        kernel, buffers, {"columns": columns, "eps": node.eps}, (rows, 1, 1), (norm_threads(columns), 1, 1)
-    )
+    threads = norm_threads(columns, node.inputs["x"].graph.parallel_width > 1)
+    return KernelCall(kernel, buffers, {"columns": columns, "eps": node.eps}, (rows, 1, 1), (threads, 1, 1))
 
 
 def _lower(node: Node) -> list[KernelCall]:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.graph.dag import Graph, KernelCall, Node, Op, Tensor
 from fastgo.ops import attention, rope_cache
-from fastgo.ops.common import SIMD_WIDTH, Array
+from fastgo.ops.attention_split import combine_call, part_outputs
+from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 HEAD_DIMS = (64, 128, 256)  # the shader's instantiations
 DTYPES = ("f32", "f16")  # of the caches
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
+_SPLIT_SIMDGROUPS = 8  # of rope_attention_split
+_MAX_SPLITS, _PART = 16, 32  # parts of the context, and positions that are worth one
+
+
+def split_outputs(graph: Graph, heads: int, head_dim: int, capacity: int) -> dict[str, Tensor]:
+    """What the form for wide devices writes besides the caches and y; nothing on others."""
+    if graph.parallel_width == 1:
+        return {}
+    splits = max(1, min(_MAX_SPLITS, graph.parallel_width // heads, ceil_div(capacity, _PART)))
+    return part_outputs(graph, 1, heads, splits, head_dim)
+
+
+def _lower_split(node: Node, arguments: dict[str, object], constants: dict[str, bool]) -> list[KernelCall]:
+    k_cache = node.outputs["k_cache"]
+    _, heads, splits, head_dim = node.outputs["partial"].shape
+    written = {name: node.outputs[name] for name in ("k_cache", "v_cache", "partial", "bests", "totals")}
+    buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **written}
+    kernel, threads = f"rope_attention_split_{k_cache.dtype}_d{head_dim}", (_SPLIT_SIMDGROUPS * SIMD_WIDTH, 1, 1)
+    call = KernelCall(kernel, buffers, {**arguments, "splits": splits}, (heads, splits, 1), threads, constants)
+    return [call, combine_call(node)]
 
 
 def _lower(node: Node) -> list[KernelCall]:
@@ -16,7 +37,7 @@ def _lower(node: Node) -> list[KernelCall]:
     num_sequences, kv_heads, capacity, head_dim = k_cache.shape
     heads = node.inputs["q"].shape[1] // head_dim
     buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **node.outputs}
-    arguments = {
+    arguments: dict[str, object] = {
         "num_sequences": num_sequences,
         "heads": heads,
         "kv_heads": kv_heads,
@@ -27,6 +48,8 @@ def _lower(node: Node) -> list[KernelCall]:
         "eps": node.eps,
     }
     kernel, constants = f"rope_attention_{k_cache.dtype}_d{head_dim}", {"has_head_norm": "q_weight" in node.inputs}
+    if "partial" in node.outputs:
+        return _lower_split(node, arguments, constants)
     return [KernelCall(kernel, buffers, arguments, (heads, 1, 1), (_SIMDGROUPS * SIMD_WIDTH, 1, 1), constants)]
 
 

@@ -1,0 +1,56 @@
+"""Graphs for GPUs of many cores: which forms the operations take, without running them."""
+
+from __future__ import annotations
+
+import pytest
+from fastgo.graph.dag import Graph, KernelCall, Storage, Tensor
+from fastgo.graph.passes import run_passes
+from fastgo.ops import vector_tuning
+from fastgo.ops.attention import attention
+from fastgo.ops.matmul import matmul
+from fastgo.ops.rope_cache import rope_cache
+
+WIDTH = 132
+
+
+def calls_of_a_row(width: int, head_dim: int) -> list[KernelCall]:
+    """The dispatches of one row's rope, attention and output projection."""
+    graph = Graph(width)
+
+    def state(name: str, *shape: int, dtype: str = "f32") -> Tensor:
+        return graph.tensor(name, shape, dtype, Storage.STATE)
+
+    inputs = {name: state(name, 1, heads * head_dim) for name, heads in (("q", 4), ("k", 2), ("v", 2))}
+    inputs |= {"frequencies": state("frequencies", head_dim // 2)}
+    inputs |= {name: state(name, 1, dtype="i32") for name in ("positions", "sequences")}
+    inputs |= {name: state(name, 1, 2, 512, head_dim, dtype="f16") for name in ("k_cache", "v_cache")}
+    q, keys, values = rope_cache(**inputs, eps=1e-6)
+    y = attention(q, keys, values, inputs["positions"], inputs["sequences"], scale=1.0, window=0)
+    weight = graph.tensor("weight", (96, 4 * head_dim), "q4_0", Storage.WEIGHT)
+    graph.results.append(matmul(y, weight))
+    assert run_passes(graph)["rope_attention"] == 1
+    return [call for node in graph.nodes for call in node.op.lower(node)]
+
+
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+def test_a_row_is_spread_over_the_cores_of_a_gpu(head_dim: int) -> None:
+    split, combine, product = calls_of_a_row(WIDTH, head_dim)
+    assert split.kernel == f"rope_attention_split_f16_d{head_dim}"
+    assert split.grid == (4, 16, 1)
+    assert combine.kernel == "attention_combine"
+    assert product.kernel.startswith("matmul_vector_q4_0_o")
+
+
+def test_a_row_stays_whole_on_a_cpu() -> None:
+    assert [call.kernel for call in calls_of_a_row(1, 64)] == ["rope_attention_f16_d64", "matmul_q4_0_r1"]
+
+
+@pytest.mark.parametrize("width", [2, 16, 132, 1000])
+@pytest.mark.parametrize("outputs", [1, 33, 1152, 262144])
+@pytest.mark.parametrize("columns", [32, 1152, 12288])
+def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) -> None:
+    for kernel in ("matmul_vector", "matmul_glu_vector"):
+        cut = vector_tuning.cut(kernel, "q4_0", outputs, columns, width)
+        assert cut.simdgroups % cut.parts == 0
+        assert cut.simdgroups <= 8
+        assert cut.outputs in (1, 2)
