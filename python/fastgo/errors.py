@@ -64,4 +64,10 @@ class CacheError(FastgoError):
     exit_code = 8
 
 
+class DownloadError(FastgoError):
+    """A model can't be downloaded: no network, no access to it, or a fault of the hub."""
+
+    exit_code = 9
+
+
 INTERRUPTED_EXIT_CODE = 130

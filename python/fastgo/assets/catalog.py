@@ -62,7 +62,9 @@ def gguf_source(entry: CatalogEntry, scratch: Path) -> Path:
     """
     spec = importlib.util.find_spec(entry.module)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelNotFoundError(f"model {entry.names[0]!r} is not installed", hint=_INSTALL_HINT)
+        raise ModelNotFoundError(
+            f"model {entry.names[0]!r} is not installed", hint=f"{_INSTALL_HINT}, or fastgo pull {entry.names[0]}"
+        )
     if entry.file is not None:
         return Path(next(iter(spec.submodule_search_locations))) / entry.file
     return _assemble(entry, scratch)

@@ -58,9 +58,15 @@ def import_model(
     *,
     source_sha256: str | None = None,
     max_shard_nbytes: int = MAX_SHARD_NBYTES,
+    name: str | None = None,
+    origin: str | None = None,
 ) -> Manifest:
-    """Make the model folder `out_dir`, which must not exist, without loss. Raises as `open_source` and `convert`."""
-    with open_source(Path(path)) as source:
+    """Make the model folder `out_dir`, which must not exist, without loss. Raises as `open_source` and `convert`.
+
+    `name` is that of a Hugging Face folder if its own says nothing; `origin` goes into the provenance.
+    """
+    with open_source(Path(path), name) as source:
+        source = replace(source, origin=origin)
         if source_sha256:
             known = source_sha256
             source = replace(source, sha256=lambda _: known)
@@ -101,7 +107,9 @@ def convert(
         _write_shards(folder, shards, log, _Meter(shards, progress, source.name), jobs or os.cpu_count() or 1)
         manifest = Manifest(
             config=source.config,
-            provenance=Provenance(source.name, source.nbytes, source.sha256(progress), IMPORTER_VERSION, str(recipe)),
+            provenance=Provenance(
+                source.name, source.nbytes, source.sha256(progress), IMPORTER_VERSION, str(recipe), source.origin
+            ),
             shards=tuple(log.shards),
             tensors=log.tensors,
             tokenizer=source.write_tokenizer(folder),

@@ -33,6 +33,8 @@ def open_folder_source(path: Path) -> Source:
         chat_template=manifest.chat_template,
         generation=manifest.generation,
         licence=manifest.licence,
+        # What was quantised already can't be made from the hub's files in one step.
+        origin=manifest.provenance.origin if manifest.provenance.recipe == "none" else None,
     )
 
 

@@ -34,21 +34,21 @@ _README_NBYTES = 8 << 20
 _LICENCE_LINE = re.compile(r"^license:[ \t]*['\"]?([\w.+-]{1,80})['\"]?[ \t]*$", re.MULTILINE | re.ASCII)
 
 
-def open_hf_source(path: Path) -> Source:
-    """The model of a Hugging Face folder.
+def open_hf_source(path: Path, name: str | None = None) -> Source:
+    """The model of a Hugging Face folder, called `name` or as the folder.
 
     Raises:
         ModelNotFoundError, InvalidFileError, UnsupportedModelError: as `HfFolder.open`; or the model is not supported.
     """
     folder = HfFolder.open(path)
-    where = path.absolute().name
-    tensors = {name: tensor for stored, tensor in folder.tensors.items() if (name := _plain_name(stored))}
+    where = name or path.absolute().name
+    tensors = {plain: tensor for stored, tensor in folder.tensors.items() if (plain := _plain_name(stored))}
     embedding = tensors.get("model.embed_tokens.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise InvalidFileError(f"{where} has no matrix model.embed_tokens.weight", hint="get the whole model")
     has_head = "lm_head.weight" in tensors
     config = config_from_hf(folder.config, embedding.shape[0], has_head, f"{where}/{CONFIG_FILE}")
-    sources = [_source_tensor(name, tensor, config) for name, tensor in tensors.items()]
+    sources = [_source_tensor(plain, tensor, config) for plain, tensor in tensors.items()]
     if config.num_experts:
         sources = stack_experts(sources, where)
     defaults = folder.json(_GENERATION_FILE)

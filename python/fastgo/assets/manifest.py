@@ -89,7 +89,9 @@ class TensorEntry:
 class Provenance:
     """Which file or folder the model was made from, by which version of the importer, and how.
 
-    `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them.
+    `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them. `origin`
+    is the name under which the Hugging Face hub has the source, with its commit (`hf:owner/repo@commit[:file]`); None
+    if the source did not come from there.
     """
 
     source_file: str
@@ -97,6 +99,7 @@ class Provenance:
     source_sha256: str
     importer_version: int
     recipe: str = "none"
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -254,13 +257,15 @@ def _check_tensors(tensors: Mapping[str, TensorEntry], where: str) -> None:
 
 def _read_provenance(data: Any, where: str) -> Provenance:
     names = frozenset({"source_file", "source_nbytes", "source_sha256", "importer_version", "recipe"})
-    fields = Fields(data, where, names)
+    fields = Fields(data, where)
+    fields = Fields({"origin": None} | fields.data, where, names | {"origin"})  # folders made before had none
     return Provenance(
         fields.text("source_file", 4096),
         fields.integer("source_nbytes"),
         fields.sha256("source_sha256"),
         fields.integer("importer_version"),
         fields.text("recipe", 1 << 16),
+        fields.optional_text("origin", 4096),
     )
 
 

@@ -16,8 +16,8 @@ from fastgo.errors import ModelNotFoundError
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """The model at `path`, readable while the context is open.
+def open_source(path: Path, name: str | None = None) -> Iterator[Source]:
+    """The model at `path`, readable while the context is open; a Hugging Face folder is called `name` if that is given.
 
     Raises:
         ModelNotFoundError: no model there.
@@ -31,7 +31,7 @@ def open_source(path: Path) -> Iterator[Source]:
     elif (path / FILE_NAME).is_file():
         yield open_folder_source(path)
     elif is_hf_folder(path):
-        yield open_hf_source(path)
+        yield open_hf_source(path, name)
     else:
         raise ModelNotFoundError(
             f"{path} has neither {FILE_NAME} nor config.json",

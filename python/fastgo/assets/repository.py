@@ -2,6 +2,7 @@
 
     <cache>/models/<key>/      an imported model; the key stands for the source's content and the importer's version
     <cache>/sources/<print>    SHA-256 of a source file that was hashed before; the print is of size, time and samples
+    <cache>/names/<digest>     SHA-256 of the source that a name of the Hugging Face hub stood for when it was pulled
     <cache>/locks/<key>        held by the process that imports that model; others wait
     <cache>/used/<key>         its time is when that model was last opened, give or take an hour
 
@@ -19,10 +20,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastgo import switches
-from fastgo.assets import catalog, storage
+from fastgo.assets import catalog, hub_catalog, storage
 from fastgo.assets.convert import IMPORTER_VERSION, import_model
 from fastgo.assets.gguf_parts import part_paths, parts_fingerprint, parts_sha256
 from fastgo.assets.hf_folder import is_hf_folder
@@ -37,6 +39,17 @@ _USE_RESOLUTION_SECONDS = 3600
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
+@dataclass(frozen=True)
+class _Label:
+    """What a manifest says of an import beside its content: as `import_model` has it."""
+
+    name: str | None = None
+    origin: str | None = None
+
+
+_NO_LABEL = _Label()
+
+
 def cache_dir() -> Path:
     """The cache's folder: FASTGO_CACHE_DIR, else the user's cache folder of the platform. It may not exist yet."""
     configured = switches.value("FASTGO_CACHE_DIR")
@@ -48,7 +61,7 @@ def cache_dir() -> Path:
 
 
 def open_model(name_or_path: str | Path, progress: Progress | None = None) -> ModelFolder:
-    """Resolve a catalogue name, a folder, a .gguf file, or the name of an imported model, and open it.
+    """Resolve a catalogue name, a folder, a .gguf file, or the name of a pulled or imported model, and open it.
 
     A GGUF file or Hugging Face folder is imported into the cache on first use; a damaged import is made again.
 
@@ -58,9 +71,8 @@ def open_model(name_or_path: str | Path, progress: Progress | None = None) -> Mo
         CacheError: the cache can't be written.
     """
     text = str(name_or_path)
-    entry = catalog.BY_NAME.get(text.lower())
-    if entry is not None and not isinstance(name_or_path, Path):
-        return _open_catalogued(entry, progress)
+    if not isinstance(name_or_path, Path) and (model := _open_known(text, progress)):
+        return model
     try:
         path = Path(text).expanduser()
         is_folder, is_there = path.is_dir(), path.exists()
@@ -73,10 +85,12 @@ def open_model(name_or_path: str | Path, progress: Progress | None = None) -> Mo
         return ModelFolder.open(path) if is_plain else _open_hf_folder(path, progress)
     if is_there:
         return _open_gguf(path, progress)
-    for model in list_models():
-        if text in (model.name, model.path.name):
-            _note_use(model.path.name)
-            return model
+    for imported in list_models():
+        if text in (imported.name, imported.path.name):
+            _note_use(imported.path.name)
+            return imported
+    if hub_catalog.find(text):
+        raise ModelNotFoundError(f"model {text!r} is not here yet", hint=f"fastgo pull {text}")
     kind = "file" if os.sep in text or path.suffix else "model"
     raise ModelNotFoundError(
         f"no such {kind}: {text[:200]!r}", hint=f"give a .gguf file, a fastgo folder, or one of {catalog.KNOWN_NAMES}"
@@ -99,6 +113,44 @@ def list_models() -> list[ModelFolder]:
     return sorted(models, key=lambda model: model.name)
 
 
+def open_named(hub_name: str) -> ModelFolder | None:
+    """The import of what `hub_name` stood for when it was pulled, if it is here and sound."""
+    sha256 = _read_record(_name_record(hub_name))
+    return _open_import(_key(sha256)) if sha256 else None
+
+
+def import_named(path: Path, name: str, hub_name: str, progress: Progress | None = None) -> ModelFolder:
+    """Import a GGUF file, or a Hugging Face folder that is called `name`, and note that `hub_name` stands for it.
+
+    Raises as `open_model`.
+    """
+    if path.is_dir():
+        model = _open_hf_folder(path, progress, _Label(name, hub_name))
+    else:
+        model = _open_gguf(path, progress, _Label(name, hub_name))
+    note_name(hub_name, model)
+    return model
+
+
+def note_name(hub_name: str, model: ModelFolder) -> None:
+    """From now on `hub_name` stands for that import. Raises CacheError."""
+    _write_record(_name_record(hub_name), model.manifest.provenance.source_sha256)
+
+
+def _name_record(hub_name: str) -> Path:
+    return cache_dir() / "names" / hashlib.sha256(hub_name.encode()).hexdigest()
+
+
+def _open_known(name: str, progress: Progress | None) -> ModelFolder | None:
+    """What a name of either catalogue stands for: what was pulled, else what an installed package has."""
+    hub_model = hub_catalog.find(name)
+    model = open_named(str(hub_model)) if hub_model else None
+    entry = catalog.BY_NAME.get(name.lower())
+    if model is not None or entry is None:
+        return model
+    return _open_catalogued(entry, progress)
+
+
 def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> ModelFolder:
     model = _open_import(_key(entry.sha256))
     if model is not None:
@@ -108,23 +160,28 @@ def _open_catalogued(entry: catalog.CatalogEntry, progress: Progress | None) -> 
     return _import_once(entry.sha256, lambda scratch: catalog.gguf_source(entry, scratch), progress)
 
 
-def _open_gguf(path: Path, progress: Progress | None) -> ModelFolder:
+def _open_gguf(path: Path, progress: Progress | None, label: _Label = _NO_LABEL) -> ModelFolder:
     parts = part_paths(path)
-    return _open_source(path, lambda: parts_fingerprint(parts), lambda: parts_sha256(parts, progress), progress)
+    return _open_source(path, lambda: parts_fingerprint(parts), lambda: parts_sha256(parts, progress), progress, label)
 
 
-def _open_hf_folder(path: Path, progress: Progress | None) -> ModelFolder:
+def _open_hf_folder(path: Path, progress: Progress | None, label: _Label = _NO_LABEL) -> ModelFolder:
     source = open_hf_source(path)
     return _open_source(
         path,
         lambda: hashlib.sha256(source.fingerprint().encode()).hexdigest(),
         lambda: source.sha256(progress),
         progress,
+        label,
     )
 
 
 def _open_source(
-    path: Path, fingerprint: Callable[[], str], find_sha256: Callable[[], str], progress: Progress | None
+    path: Path,
+    fingerprint: Callable[[], str],
+    find_sha256: Callable[[], str],
+    progress: Progress | None,
+    label: _Label,
 ) -> ModelFolder:
     try:
         record = cache_dir() / "sources" / fingerprint()
@@ -135,10 +192,8 @@ def _open_source(
         sha256 = sha256 or find_sha256()
     except OSError as error:
         raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
-    model = _import_once(sha256, lambda _: path, progress)
-    with storage.storage_errors(f"write {record}"):
-        record.parent.mkdir(parents=True, exist_ok=True)
-        storage.replace_durably(record, sha256.encode())
+    model = _import_once(sha256, lambda _: path, progress, label)
+    _write_record(record, sha256)
     return model
 
 
@@ -169,7 +224,9 @@ def _note_use(key: str) -> None:
             path.touch()
 
 
-def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress | None) -> ModelFolder:
+def _import_once(
+    sha256: str, source: Callable[[Path], Path], progress: Progress | None, label: _Label = _NO_LABEL
+) -> ModelFolder:
     """Import unless another process has done so or does so now. `source(scratch)` gives the file's or folder's path."""
     key = _key(sha256)
     cache = cache_dir()
@@ -185,7 +242,9 @@ def _import_once(sha256: str, source: Callable[[Path], Path], progress: Progress
             _remove_leftovers(models, locks, key)
             scratch = tempfile.TemporaryDirectory(prefix=f".{key}{TEMPORARY_MARK}", dir=models)
         with scratch as folder:
-            import_model(source(Path(folder)), models / key, progress, source_sha256=sha256)
+            import_model(
+                source(Path(folder)), models / key, progress, source_sha256=sha256, name=label.name, origin=label.origin
+            )
         _note_use(key)
         return ModelFolder.open(models / key)
 
@@ -206,6 +265,12 @@ def _remove_leftovers(models: Path, locks: Path, own_key: str) -> None:
         with storage.exclusive_lock(locks / key, wait=False) as held:
             if held:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_record(path: Path, sha256: str) -> None:
+    with storage.storage_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.replace_durably(path, sha256.encode())
 
 
 def _read_record(path: Path) -> str | None:

@@ -17,6 +17,7 @@ from fastgo.cli.env import env
 from fastgo.cli.export import export
 from fastgo.cli.inspect_model import inspect_model
 from fastgo.cli.list_models import list_models
+from fastgo.cli.pull import pull
 from fastgo.cli.remove import remove, show_cache
 from fastgo.cli.run import run
 from fastgo.cli.verify import verify
@@ -82,6 +83,7 @@ def _options(
 
 
 app.command("run")(run)
+app.command("pull")(pull)
 app.command("convert")(convert)
 app.command("export")(export)
 app.command("bench")(bench)

@@ -14,7 +14,7 @@ def list_models(
     output: Annotated[Format, typer.Option("--format", help="How to write the list.")] = Format.TABLE,
 ) -> None:
     """List the imported models and the names that can be imported."""
-    from fastgo.assets import cache, catalog, repository
+    from fastgo.assets import cache, catalog, hub_catalog, repository
 
     models = repository.list_models()
     entries = [
@@ -28,7 +28,7 @@ def list_models(
         for model in models
     ]
     if output is Format.JSON:
-        ui.json_data({"models": entries, "catalogue": list(catalog.BY_NAME)})
+        ui.json_data({"models": entries, "catalogue": list(catalog.BY_NAME), "hub": list(hub_catalog.BY_NAME)})
         return
     if models:
         rows = [
@@ -45,3 +45,4 @@ def list_models(
     else:
         ui.note("no models were imported yet")
     ui.note(f"names to run: {catalog.KNOWN_NAMES}; or any .gguf file or Hugging Face folder")
+    ui.note(f"names to pull: {', '.join(hub_catalog.BY_NAME)}; or hf:owner/repo")
