@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -122,6 +123,18 @@ def test_offline(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "are sound" in fastgo("verify", "qwen3:0.6b", FASTGO_CACHE_DIR=other).stdout
     assert hub.log == []
+
+
+def test_repair_fetches_the_model_again(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:
+    assert fastgo("pull", "qwen3:0.6b").returncode == 0
+    (weights,) = (tmp_path / "cache" / "models").glob("*/weights-*")
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert failed(fastgo("verify", "qwen3:0.6b"), 4, "--repair")
+    shutil.rmtree(tmp_path / "hf")
+    assert failed(fastgo("verify", "qwen3:0.6b", "--repair", HF_HUB_OFFLINE="1"), 9, "HF_HUB_OFFLINE")
+    assert "24 tensors" in fastgo("verify", "qwen3:0.6b", "--repair").stdout
+    assert weights.read_bytes() == sound
 
 
 def test_gated_models_need_a_token(hub: Hub, fastgo: Fastgo) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fastgo.assets import storage
-from fastgo.assets.manifest import FILE_NAME, TensorEntry
+from fastgo.assets.hub_catalog import PREFIX
+from fastgo.assets.manifest import FILE_NAME, Provenance, TensorEntry
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.quant import FORMATS, Array, plane_views
 from fastgo.assets.source import Source, SourceTensor
@@ -33,9 +34,14 @@ def open_folder_source(path: Path) -> Source:
         chat_template=manifest.chat_template,
         generation=manifest.generation,
         licence=manifest.licence,
-        # What was quantised already can't be made from the hub's files in one step.
-        origin=manifest.provenance.origin if manifest.provenance.recipe == "none" else None,
+        origin=_hub_origin(manifest.provenance),
     )
+
+
+def _hub_origin(provenance: Provenance) -> str | None:
+    """Where the hub has what the folder holds: nowhere if it was quantised. A path is nobody else's business."""
+    origin = provenance.origin or ""
+    return origin if origin.startswith(PREFIX) and provenance.recipe == "none" else None
 
 
 def _reader(folder: ModelFolder, name: str, entry: TensorEntry) -> Callable[[slice], Mapping[str, Array]]:

@@ -90,8 +90,8 @@ class Provenance:
     """Which file or folder the model was made from, by which version of the importer, and how.
 
     `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them. `origin`
-    is the name under which the Hugging Face hub has the source, with its commit (`hf:owner/repo@commit[:file]`); None
-    if the source did not come from there.
+    is where the source can be found again: the name that the Hugging Face hub has for it, with the commit
+    (`hf:owner/repo@commit[:file]`), or, of imports in the cache only, its path; None if neither is known.
     """
 
     source_file: str

@@ -38,12 +38,17 @@ class ModelFolder:
             InvalidFileError: the manifest is damaged, or a file is missing, a link, or of a wrong size.
             UnsupportedModelError: as `manifest.load`.
         """
-        folder = cls(Path(path), manifests.load(Path(path) / manifests.FILE_NAME))
+        folder = cls.open_manifest(path)
         for shard in folder.manifest.shards:
             folder._check_file(shard.file, shard.nbytes)
         for name in (folder.manifest.tokenizer or {}).get("files", ()):
             folder._check_file(name, None)
         return folder
+
+    @classmethod
+    def open_manifest(cls, path: Path | str) -> ModelFolder:
+        """As `open`, with no look at the other files: for what may be damaged."""
+        return cls(Path(path), manifests.load(Path(path) / manifests.FILE_NAME))
 
     @property
     def name(self) -> str:
@@ -84,19 +89,37 @@ class ModelFolder:
 
         Raises InvalidFileError on the first that differs; the message names the first tensor in it that does.
         """
-        done = 0
         for index, shard in enumerate(self.manifest.shards):
-            digest = hashlib.sha256()
-            with (self.path / shard.file).open("rb") as file:
-                while chunk := file.read(8 << 20):
-                    digest.update(chunk)
-                    done += len(chunk)
-                    if progress:
-                        progress(done, self.nbytes, f"verifying {shard.file}")
-            if digest.hexdigest() != shard.sha256:
+            if self._shard_sha256(index, progress) != shard.sha256:
                 damaged = self._first_damaged(index)
                 what = f"tensor {damaged} in {shard.file}" if damaged else f"the header of {shard.file}"
-                raise InvalidFileError(f"{what} differs from its SHA-256 in the manifest", hint=DAMAGED_HINT)
+                raise InvalidFileError(
+                    f"{what} differs from its SHA-256 in the manifest", hint="try `fastgo verify --repair`"
+                )
+
+    def damaged_shards(self, progress: Progress | None = None) -> list[int]:
+        """The shards that are missing, of a wrong size, or differ from their SHA-256."""
+        return [index for index in range(len(self.manifest.shards)) if not self._is_sound(index, progress)]
+
+    def _is_sound(self, index: int, progress: Progress | None) -> bool:
+        shard = self.manifest.shards[index]
+        try:
+            self._check_file(shard.file, shard.nbytes)
+        except InvalidFileError:
+            return False
+        return self._shard_sha256(index, progress) == shard.sha256
+
+    def _shard_sha256(self, index: int, progress: Progress | None) -> str:
+        shard = self.manifest.shards[index]
+        done = sum(before.nbytes for before in self.manifest.shards[:index])
+        digest = hashlib.sha256()
+        with (self.path / shard.file).open("rb") as file:
+            while chunk := file.read(8 << 20):
+                digest.update(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, self.nbytes, f"verifying {shard.file}")
+        return digest.hexdigest()
 
     def _first_damaged(self, shard: int) -> str | None:
         """The first tensor of a shard whose bytes are not those of the manifest; None if all are."""

@@ -192,6 +192,7 @@ def _open_source(
         sha256 = sha256 or find_sha256()
     except OSError as error:
         raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
+    label = _Label(label.name, label.origin or str(path.absolute()))
     model = _import_once(sha256, lambda _: path, progress, label)
     _write_record(record, sha256)
     return model

@@ -1,21 +1,49 @@
-"""`fastgo verify`: hashes a model's files against its manifest."""
+"""`fastgo verify`: hashes a model's files against its manifest, and replaces those that are damaged."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastgo.cli import ui
+from fastgo.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastgo.assets.model_folder import ModelFolder
 
 
 def verify(
     model: Annotated[str, typer.Argument(help="Name or model folder.", metavar="NAME|PATH")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged weights files anew from what the model was made from.")
+    ] = False,
+    source: Annotated[Path | None, typer.Option(help="What it was made from, where its manifest does not say.")] = None,
 ) -> None:
     """Check every byte of a model's weights; names the first tensor that is damaged."""
     from fastgo.assets import repository
 
+    if source and not repair:
+        raise UsageError("--source is for --repair")
     with ui.progress() as progress:
-        folder = repository.open_model(model, progress=progress)
-        folder.verify(progress)
+        if repair:
+            folder = _repaired(model, source, progress)
+        else:
+            folder = repository.open_model(model, progress=progress)
+            folder.verify(progress)
     ui.data(f"{folder.name}: {len(folder.tensors)} tensors in {len(folder.manifest.shards)} files are sound")
+
+
+def _repaired(model: str, source: Path | None, progress: ui.Progress) -> ModelFolder:
+    from fastgo.assets import repository
+    from fastgo.assets.manifest import FILE_NAME
+    from fastgo.assets.model_folder import ModelFolder
+    from fastgo.assets.repair import repair
+
+    path = Path(model).expanduser()
+    is_folder = (path / FILE_NAME).is_file()
+    folder = ModelFolder.open_manifest(path) if is_folder else repository.open_model(model, progress)
+    for file in repair(folder, source, progress):
+        ui.note(f"{file} was made anew")
+    return ModelFolder.open(folder.path)
