@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastgo.assets import convert, repository
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.cli.app import app
-from hf_builder import write_hf
+from hf_builder import tensors, write_hf
 from typer.testing import CliRunner, Result
 
 RUNNER = CliRunner()
@@ -175,3 +178,51 @@ def test_fit_is_what_a_run_takes_and_refuses_what_is_too_much(
     assert result.exit_code == 7
     assert f"the largest context that fits has {tight.largest_context} tokens" in result.stderr
     assert invoke("inspect", tmp_path / "m", "--fit", "--context", 4097).exit_code == 2
+
+
+def test_prune_removes_records_of_what_is_gone(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "first")
+    write_hf(tmp_path / "second", "qwen3")
+    paths = {name: repository.open_model(tmp_path / name).path for name in ("first", "second")}
+    repository.note_name("hf:a/first", ModelFolder.open(paths["first"]))
+    repository.note_name("hf:a/second", ModelFolder.open(paths["second"]))
+    assert invoke("rm", "hf:a/first").exit_code == 0 and not paths["first"].exists()
+    assert invoke("rm", "hf:a/first").exit_code == 3
+    assert len(list((cache / "names").iterdir())) == len(list((cache / "sources").iterdir())) == 2
+    assert invoke("cache", "--prune").exit_code == 0
+    for kind in ("names", "sources", "used"):
+        assert len(list((cache / kind).iterdir())) == 1
+    assert repository.open_model("hf:a/second").path == paths["second"]
+
+
+def test_licence_files_come_along(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "m", files={"LICENSE.txt": "free", "NOTICE": "of us", "LICENSE.py": "code", "notes.txt": "no"})
+    assert invoke("convert", tmp_path / "m", tmp_path / "out").exit_code == 0
+    assert invoke("convert", tmp_path / "out", tmp_path / "again", "--quantize", "q8").exit_code == 0
+    for name in ("out", "again"):
+        texts = {path.name: path.read_text() for path in (tmp_path / name).iterdir() if path.suffix in ("", ".txt")}
+        assert texts == {"LICENSE.txt": "free", "NOTICE": "of us"}
+
+
+def test_a_second_start_reads_nothing_but_mapped_pages(tmp_path: Path, cache: Path) -> None:
+    """What a process reads by calls is counted by the kernel; pages of mapped files are not."""
+    if not Path("/proc/self/io").exists():
+        pytest.skip("needs Linux's counters of a process")
+    write_hf(tmp_path / "m", weights=tensors() | {"model.embed_tokens.weight": np.ones((1 << 18, 64), np.float32)})
+    code = """
+import sys
+from pathlib import Path
+from fastgo.assets.repository import open_model
+def count(): return int(dict(line.split(": ") for line in open("/proc/self/io"))["rchar"])
+before = count()
+model = open_model(Path(sys.argv[1]))
+total = sum(int(model.planar(name).sum()) for name in model.tensors)
+print(count() - before, model.nbytes, total > 0)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path / "m")]
+    runs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
+    (first, nbytes, _), (second, _, used) = (run.stdout.split() for run in runs)
+    assert int(first) > int(nbytes) > 64 << 20 and used == "True"
+    # The manifest, and samples of the source's files by which it is known again.
+    assert int(second) < 4 << 20

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_a_cut_connection_is_resumed(hub: Hub, fastgo: Fastgo, tmp_path: Path) -
     half = (hub.folder / WEIGHTS).stat().st_size // 2
     assert len(asked) == 2 and asked[1].endswith(f"bytes={half - half % 1024}-")
     assert "are sound" in fastgo("verify", "qwen3:0.6b").stdout
+
+
+def test_two_pulls_at_once_import_once(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _: fastgo("pull", "qwen3:0.6b"), range(2)))
+    assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
+    assert results[0].stdout == results[1].stdout
+    assert len([line for line in hub.log if line.startswith("GET") and WEIGHTS in line]) == 1
+    assert len(list((tmp_path / "cache" / "models").iterdir())) == 1
+    removed = fastgo("rm", "qwen3:0.6b")
+    assert removed.returncode == 0 and not list((tmp_path / "cache" / "models").iterdir())
 
 
 def test_offline(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastgo.assets import storage
+from fastgo.assets import hub_catalog, storage
 from fastgo.assets.convert import IMPORTER_VERSION
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.new_folder import TEMPORARY_MARK
-from fastgo.assets.repository import cache_dir, used_path
+from fastgo.assets.repository import cache_dir, open_named, stale_records, used_path
 from fastgo.errors import FastgoError, ModelNotFoundError
 
 USES = ("ready", "older version", "damaged", "half-made")
@@ -43,16 +43,19 @@ def entries() -> list[CacheEntry]:
 
 
 def remove(name: str) -> list[tuple[Path, int]]:
-    """Remove the imported models of that name or key; returns what went, with sizes.
+    """Remove the imported models of that name, name of the hub, or key; returns what went, with sizes.
 
     Raises:
         ModelNotFoundError: there is none.
         CacheError: it can't be removed.
     """
+    model = hub_catalog.find(name)
+    pulled = open_named(str(model)) if model else None
     found = [
         entry
         for entry in entries()
-        if entry.path.name == name or (entry.model is not None and entry.model.name in (name, f"{name}.gguf"))
+        if entry.path.name in (name, pulled and pulled.path.name)
+        or (entry.model is not None and entry.model.name in (name, f"{name}.gguf"))
     ]
     if not found:
         raise ModelNotFoundError(f"no imported model {name[:200]!r}", hint="`fastgo list` shows their names")
@@ -60,8 +63,15 @@ def remove(name: str) -> list[tuple[Path, int]]:
 
 
 def prune() -> list[CacheEntry]:
-    """Remove what is not ready and not in the making; returns what went. Raises CacheError."""
-    return [entry for entry in entries() if entry.use != "ready" and _remove(entry.path)]
+    """Remove what is not ready and not in the making, and records of what is gone; returns the folders that went.
+
+    Raises CacheError.
+    """
+    removed = [entry for entry in entries() if entry.use != "ready" and _remove(entry.path)]
+    with storage.storage_errors(f"remove records of {cache_dir()}"):
+        for path in stale_records():
+            path.unlink(missing_ok=True)
+    return removed
 
 
 def last_used(path: Path) -> float | None:

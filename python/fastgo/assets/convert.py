@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
+from fastgo.assets.licence_files import copy_licences
 from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
 from fastgo.assets.new_folder import new_folder
 from fastgo.assets.open_source import open_source
@@ -117,6 +118,7 @@ def convert(
             generation=source.generation,
             licence=source.licence,
         )
+        copy_licences(source.licence_files, folder)
         log.remove()
         encoded = manifests.encode(manifest)
         manifest = manifests.decode(encoded, source.name)

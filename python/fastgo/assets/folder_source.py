@@ -9,6 +9,7 @@ from typing import Any
 
 from fastgo.assets import storage
 from fastgo.assets.hub_catalog import PREFIX
+from fastgo.assets.licence_files import licence_files
 from fastgo.assets.manifest import FILE_NAME, Provenance, TensorEntry
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.quant import FORMATS, Array, plane_views
@@ -34,6 +35,7 @@ def open_folder_source(path: Path) -> Source:
         chat_template=manifest.chat_template,
         generation=manifest.generation,
         licence=manifest.licence,
+        licence_files=licence_files(path),
         origin=_hub_origin(manifest.provenance),
     )
 

@@ -19,6 +19,7 @@ from fastgo.assets.gguf_names import model_order
 from fastgo.assets.hf_config import config_from_hf
 from fastgo.assets.hf_experts import stack_experts
 from fastgo.assets.hf_folder import CONFIG_FILE, HfFolder, StoredTensor
+from fastgo.assets.licence_files import is_licence_file, licence_files
 from fastgo.assets.quant import FORMATS, Array
 from fastgo.assets.quantize import quantize
 from fastgo.assets.source import Source, SourceTensor
@@ -64,6 +65,7 @@ def open_hf_source(path: Path, name: str | None = None) -> Source:
         chat_template=_chat_template(folder),
         generation=_generation(defaults),
         licence=_licence(folder),
+        licence_files=licence_files(path),
     )
 
 
@@ -94,7 +96,7 @@ def _reader(stored: StoredTensor) -> Callable[[slice], Mapping[str, Array]]:
 
 def _belongs(name: str) -> bool:
     """Whether a file of the folder can make a difference to the result."""
-    return name.endswith((".safetensors", ".json", ".jinja", ".model")) or name == "README.md"
+    return name.endswith((".safetensors", ".json", ".jinja", ".model")) or name == "README.md" or is_licence_file(name)
 
 
 def _sha256(files: tuple[Path, ...], progress: Progress | None) -> str:

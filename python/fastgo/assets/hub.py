@@ -28,7 +28,7 @@ from fastgo.errors import CacheError, DownloadError, FastgoError, InvalidFileErr
 if TYPE_CHECKING:
     from types import ModuleType
 
-_FOLDER_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "README.md", "LICENSE*"]
+_FOLDER_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "README.md", "LICENSE*", "NOTICE*", "USE_POLICY*"]
 # Folders hold the same weights for other programs; so does Mistral's consolidated file.
 _OTHER_FILES = ["*/*", "consolidated*", "adapter_*"]
 _GGUF_SHOWN = 8

@@ -217,6 +217,17 @@ def used_path(key: str) -> Path:
     return cache_dir() / "used" / key
 
 
+def stale_records() -> list[Path]:
+    """Records of names, sources and uses whose import is gone. Raises OSError."""
+    cache = cache_dir()
+    keys = {path.name for path in (cache / "models").iterdir()} if (cache / "models").is_dir() else set()
+    found = [path for path in (cache / "used").glob("*") if path.name not in keys]
+    for path in (*(cache / "names").glob("*"), *(cache / "sources").glob("*")):
+        if _key(_read_record(path) or "") not in keys:
+            found.append(path)
+    return found
+
+
 def _note_use(key: str) -> None:
     path = used_path(key)
     with suppress(OSError):  # a cache that can only be read is fine

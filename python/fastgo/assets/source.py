@@ -63,6 +63,7 @@ class Source:
         chat_template, generation, licence: as in a manifest.
         sha256: of the whole source, in hexadecimal; takes a while.
         fingerprint: text that is another one for other files; quick.
+        licence_files: the texts of its licence.
         origin: as in a manifest's provenance.
         write_tokenizer: writes the tokenizer's files into a folder and returns the manifest's entry; None for none.
     """
@@ -77,6 +78,7 @@ class Source:
     chat_template: str | None = None
     generation: dict[str, float] = field(default_factory=dict)
     licence: str | None = None
+    licence_files: tuple[Path, ...] = ()
     origin: str | None = None
 
 
