@@ -109,8 +109,10 @@ def test_list_tells_the_last_use_and_rm_removes(tmp_path: Path, cache: Path) -> 
     assert re.search(r"^first +llama .* \d+ days ago ", table, re.MULTILINE)
     assert re.search(r"^second +qwen3 .* just now ", table, re.MULTILINE)
     repository.open_model("first")
+    sizes = {name: sum(file.stat().st_size for file in path.iterdir()) for name, path in paths.items()}
     models = json.loads(invoke("list", "--format", "json").stdout)["models"]
     assert all(model["last_used"] > 1.5e9 for model in models)
+    assert {model["name"]: model["bytes"] for model in models} == sizes
 
     result = invoke("rm", "first")
     assert result.exit_code == 0 and str(paths["first"]) in result.stdout

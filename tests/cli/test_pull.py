@@ -52,7 +52,7 @@ def fastgo(tmp_path: Path, hub: Hub) -> Fastgo:
             "HF_HOME": str(tmp_path / "hf"),
             "HF_ENDPOINT": hub.url,
         }
-        command = [sys.executable, "-m", "fastgo", *arguments]
+        command = [sys.executable, *(arguments if arguments[0] == "-c" else ("-m", "fastgo", *arguments))]
         return subprocess.run(command, env=inherited | own | environment, capture_output=True, text=True, timeout=120)
 
     return run
@@ -113,6 +113,16 @@ def test_a_cut_connection_is_resumed(hub: Hub, fastgo: Fastgo, tmp_path: Path) -
     half = (hub.folder / WEIGHTS).stat().st_size // 2
     assert len(asked) == 2 and asked[1].endswith(f"bytes={half - half % 1024}-")
     assert "are sound" in fastgo("verify", "qwen3:0.6b").stdout
+
+
+def test_progress_counts_all_bytes(hub: Hub, fastgo: Fastgo) -> None:
+    code = "from fastgo.assets.pull import pull\npull('qwen3:0.6b', lambda *report: print(*report, sep=':'))"
+    reports = [line.split(":") for line in fastgo("-c", code).stdout.splitlines()]
+    downloads = [(int(done), int(total)) for done, total, what in reports if what == "downloading Qwen3-0.6B"]
+    wanted = [name for name in hub.names() if name.endswith((".safetensors", ".json", ".md")) and "/" not in name]
+    nbytes = sum((hub.folder / name).stat().st_size for name in wanted)
+    assert max(downloads) == (nbytes, nbytes) and all(0 < done <= total for done, total in downloads)
+    assert {what.split()[0] for _, _, what in reports} == {"downloading", "reading", "importing"}
 
 
 def test_two_pulls_at_once_import_once(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:

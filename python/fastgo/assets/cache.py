@@ -94,7 +94,7 @@ def age(when: float | None) -> str:
 
 
 def _entry(path: Path) -> CacheEntry:
-    nbytes, used = sum(_sizes(path)), last_used(path)
+    nbytes, used = disk_nbytes(path), last_used(path)
     if path.name.startswith("."):
         return CacheEntry(path, "half-made", nbytes, used)
     if not path.name.endswith(f".{IMPORTER_VERSION}"):
@@ -103,6 +103,11 @@ def _entry(path: Path) -> CacheEntry:
         return CacheEntry(path, "ready", nbytes, used, ModelFolder.open(path))
     except FastgoError:
         return CacheEntry(path, "damaged", nbytes, used)
+
+
+def disk_nbytes(path: Path) -> int:
+    """What a folder takes on the disk: weights, tokenizer, manifest."""
+    return sum(_sizes(path))
 
 
 def _sizes(path: Path) -> Iterator[int]:

@@ -21,7 +21,7 @@ def list_models(
         {
             "name": model.name,
             "architecture": model.config.architecture,
-            "bytes": model.nbytes,
+            "bytes": cache.disk_nbytes(model.path),
             "path": str(model.path),
             "last_used": cache.last_used(model.path),
         }
@@ -35,7 +35,7 @@ def list_models(
             (
                 model.name,
                 model.config.architecture,
-                ui.size(model.nbytes),
+                ui.size(cache.disk_nbytes(model.path)),
                 cache.age(cache.last_used(model.path)),
                 str(model.path),
             )
