@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fastgo.assets import storage
@@ -166,7 +167,7 @@ def _translated(error: Exception, model: HubModel, library: ModuleType) -> Fastg
         return ModelNotFoundError(f"the hub lacks a file of {model}", hint=f"see {page}")
     if status is not None:
         return DownloadError(f"the hub answers {status} for {model.repository}", hint="try again later")
-    if isinstance(error, errors.LocalEntryNotFoundError):
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
         return _unreachable(error, model, library)
     if isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
@@ -180,7 +181,7 @@ def _translated(error: Exception, model: HubModel, library: ModuleType) -> Fastg
             hint="free some disk space, or set HF_HOME to a folder on another disk that you can write",
         )
     return DownloadError(
-        f"the download of {model.repository} failed: {str(error)[:200] or type(error).__name__}",
+        f"the download of {model.repository} failed: {_one_line(error)}",
         hint="pull again: whole files that came are kept",
     )
 
@@ -192,13 +193,18 @@ def _unreachable(error: Exception, model: HubModel, library: ModuleType) -> Fast
         )
     cause = error.__cause__ or error
     return DownloadError(
-        f"can't reach {library.constants.ENDPOINT} for {model.repository}: {str(cause)[:120]}",
+        f"can't reach {library.constants.ENDPOINT} for {model.repository}: {_one_line(cause)}",
         hint="check the network, or HF_ENDPOINT if it is set",
     )
 
 
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 def _progress_bar(library: ModuleType, progress: Progress | None, what: str) -> type[Any]:
     """A class that the library takes for its own bars, and that shows nothing but reports bytes to `progress`."""
+    lock = Lock()
 
     class Bar(library.utils.tqdm):  # type: ignore[misc,name-defined]
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -207,8 +213,9 @@ def _progress_bar(library: ModuleType, progress: Progress | None, what: str) -> 
             super().__init__(*arguments, **(options | {"disable": True}))
 
         def update(self, n: float | None = 1) -> None:
-            self.n += n or 0
-            if progress and self.counts_bytes and self.total:
-                progress(int(min(self.n, self.total)), int(self.total), what)
+            with lock:  # files come in several threads
+                self.n += n or 0
+                if progress and self.counts_bytes and self.total:
+                    progress(int(min(self.n, self.total)), int(self.total), what)
 
     return Bar
