@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
-from fastgo.assets.quant import FORMATS, Bytes
+from fastgo.assets.quant import Bytes
 
 HIDDEN, FFN, VOCAB, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 256, 512, 96, 2, 4, 2, 64, 128
 UINT32, FLOAT32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
@@ -21,7 +21,8 @@ def gguf_type(format: str) -> gguf.GGMLQuantizationType:
 
 def random_raw(format: str, rows: int, columns: int, seed: int = 0) -> Bytes:
     """Random blocks, every byte free: uint8 (rows, bytes of a row)."""
-    nbytes = FORMATS[format].gguf_nbytes(1, columns)
+    block_size, block_nbytes = gguf.GGML_QUANT_SIZES[gguf_type(format)]
+    nbytes = columns // block_size * block_nbytes
     return np.random.default_rng(seed).integers(0, 256, (rows, nbytes), dtype=np.uint8)
 
 
@@ -76,17 +77,18 @@ def write_model(
     metadata: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Any] | None = None,
     split_max_tensors: int = 0,
+    raw_of: Callable[[str, int, int, int], Bytes] = random_raw,
 ) -> dict[str, Bytes]:
     """Write a tiny model; `metadata` changes keys (None removes one). Returns each tensor's raw bytes.
 
-    `split_max_tensors` splits it over several files.
+    `split_max_tensors` splits it over several files. `raw_of` makes a tensor's bytes, called as `random_raw`.
     """
     writer = gguf.GGUFWriter(path, architecture, split_max_tensors=split_max_tensors)
     for key, value in (model_metadata(architecture) | dict(metadata or {})).items():
         add_value(writer, key, value)
     raws = {}
     for seed, (name, (format, shape)) in enumerate((tensors or model_tensors(architecture)).items()):
-        raws[name] = random_raw(format, int(np.prod(shape[:-1])), shape[-1], seed)
+        raws[name] = raw_of(format, int(np.prod(shape[:-1])), shape[-1], seed)
         writer.add_tensor(name, raws[name].reshape(*shape[:-1], -1), raw_dtype=gguf_type(format))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

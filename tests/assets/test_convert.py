@@ -81,6 +81,14 @@ def test_biases_are_put_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bits(public_permute(planes[:, None], KV_HEADS)[:, 0]), bits(raw))
 
 
+def test_a_quantised_bias_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    for format in ("q8_0", "q3_k"):
+        write_model(path, tensors=model_tensors("llama") | {"blk.0.attn_q.bias": (format, (256,))})
+        with pytest.raises(UnsupportedModelError, match=r"attn_q\.bias is quantised"), open_gguf_source(path):
+            pass
+
+
 def test_gemma3_config(tmp_path: Path) -> None:
     write_model(
         tmp_path / "m.gguf", "gemma3", {"gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0}

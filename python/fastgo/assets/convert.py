@@ -105,11 +105,16 @@ def convert(
         log = ConversionLog(folder, _key(source, recipe, max_shard_nbytes))
         needed = sum(task.plan.nbytes for tasks in shards[len(log.shards) :] for task in tasks)
         storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
-        _write_shards(folder, shards, log, _Meter(shards, progress, source.name), jobs or os.cpu_count() or 1)
+        _write_shards(folder, shards, log, _Meter(shards, progress, source), jobs or os.cpu_count() or 1)
         manifest = Manifest(
             config=source.config,
             provenance=Provenance(
-                source.name, source.nbytes, source.sha256(progress), IMPORTER_VERSION, str(recipe), source.origin
+                source.name,
+                source.nbytes,
+                source.sha256(progress),
+                IMPORTER_VERSION,
+                _how(source, recipe),
+                source.origin,
             ),
             shards=tuple(log.shards),
             tensors=log.tensors,
@@ -131,11 +136,11 @@ def convert(
 class _Meter:
     """Counts what is written, in bytes of the result."""
 
-    def __init__(self, shards: list[list[_Task]], progress: Progress | None, name: str) -> None:
+    def __init__(self, shards: list[list[_Task]], progress: Progress | None, source: Source) -> None:
         self._total = sum(task.plan.nbytes for tasks in shards for task in tasks)
         self._done = 0
         self._progress = progress
-        self._what = f"importing {name}"
+        self._what = f"importing {source.name}{f': {source.carried}' if source.carried else ''}"
 
     def pieces(self, task: _Task, pieces: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
         """Passes a tensor's pieces on and reports them."""
@@ -162,6 +167,10 @@ def _plan(source: Source, recipe: Recipe) -> list[_Task]:
         )
         for tensor in source.tensors
     ]
+
+
+def _how(source: Source, recipe: Recipe) -> str:
+    return f"{recipe}; source: {source.carried}" if source.carried else str(recipe)
 
 
 def _key(source: Source, recipe: Recipe, max_shard_nbytes: int) -> str:

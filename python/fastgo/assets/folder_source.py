@@ -43,7 +43,8 @@ def open_folder_source(path: Path) -> Source:
 def _hub_origin(provenance: Provenance) -> str | None:
     """Where the hub has what the folder holds: nowhere if it was quantised. A path is nobody else's business."""
     origin = provenance.origin or ""
-    return origin if origin.startswith(PREFIX) and provenance.recipe == "none" else None
+    is_whole = provenance.recipe.partition("; source: ")[0] == "none"
+    return origin if origin.startswith(PREFIX) and is_whole else None
 
 
 def _reader(folder: ModelFolder, name: str, entry: TensorEntry) -> Callable[[slice], Mapping[str, Array]]:

@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastgo.assets.quant import GGUF_FORMATS, Bytes, QuantFormat, align_up, matrix_shape
+from fastgo.assets.gguf_carriers import GGUF_CARRIERS, Carrier
+from fastgo.assets.quant import GGUF_FORMATS, Array, Bytes, QuantFormat, align_up, gguf_planes, matrix_shape
 from fastgo.assets.storage import open_regular
 from fastgo.errors import FastgoError, InvalidFileError, ModelNotFoundError, UnsupportedModelError
 
@@ -56,38 +57,47 @@ _TENSOR_INFO_MIN_NBYTES = 8 + 4 + 8 + 4 + 8
 _OTHER_TYPE_NAMES: Mapping[int, str] = MappingProxyType(
     {
         9: "q8_1",
-        10: "q2_k",
-        11: "q3_k",
         15: "q8_k",
         16: "iq2_xxs",
         17: "iq2_xs",
         18: "iq3_xxs",
         19: "iq1_s",
-        20: "iq4_nl",
         21: "iq3_s",
         22: "iq2_s",
-        23: "iq4_xs",
         24: "i8",
         25: "i16",
         26: "i32",
         27: "i64",
         28: "f64",
         29: "iq1_m",
-        34: "tq1_0",
-        35: "tq2_0",
-        39: "mxfp4",
+        40: "nvfp4",
+        41: "q1_0",
     }
 )
 
 
 @dataclass(frozen=True)
 class GgufTensor:
-    """One tensor: `shape` in NumPy order (last is contiguous), `raw` its bytes as stored, a read-only uint8 view."""
+    """One tensor: `shape` in NumPy order (last is contiguous), `raw` its bytes as stored, a read-only uint8 view.
+
+    `format` is what its weights are kept in here; `carrier` tells the type in the file if that is another one.
+    """
 
     name: str
     shape: tuple[int, ...]
     format: QuantFormat
     raw: Bytes
+    carrier: Carrier | None = None
+
+    def planes(self, raw: Bytes, columns: int) -> Mapping[str, Array]:
+        """The planes of some rows of this tensor, uint8 (rows, bytes of a row), by role. Raises InvalidFileError."""
+        if self.carrier is None:
+            return gguf_planes(self.format, raw, columns)
+        try:
+            return self.carrier.planes(raw, columns)
+        except InvalidFileError as error:
+            what = f"tensor {self.name!r} of type {self.carrier.name}: {error.message}"
+            raise InvalidFileError(what, hint=error.hint) from None
 
 
 class GgufFile:
@@ -308,7 +318,7 @@ def _alignment(cursor: _Cursor, metadata: Mapping[str, Any]) -> int:
 class _TensorInfo:
     name: str
     shape: tuple[int, ...]
-    format: QuantFormat
+    type: QuantFormat | Carrier
     offset: int  # from the start of the tensor data
     nbytes: int
 
@@ -326,8 +336,9 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> dict[str, Gguf
         info.name: GgufTensor(
             info.name,
             info.shape,
-            info.format,
+            info.type.format if isinstance(info.type, Carrier) else info.type,
             np.frombuffer(cursor.mapping, np.uint8, info.nbytes, data_start + info.offset),
+            info.type if isinstance(info.type, Carrier) else None,
         )
         for info in infos.values()
     }
@@ -345,18 +356,18 @@ def _read_tensor_info(cursor: _Cursor) -> _TensorInfo:
         cursor.fail(f"tensor {name!r} has the impossible shape {shape}")
     type_id = cursor.uint32(f"tensor {name!r}")
     offset = cursor.uint64(f"tensor {name!r}")
-    if type_id not in GGUF_FORMATS:
+    kind: QuantFormat | Carrier | None = GGUF_FORMATS.get(type_id) or GGUF_CARRIERS.get(type_id)
+    if kind is None:
         found = _OTHER_TYPE_NAMES.get(type_id, "unknown")
-        supported = ", ".join(f.name for f in GGUF_FORMATS.values())
+        names = [row.name for row in GGUF_FORMATS.values()] + [row.name for row in GGUF_CARRIERS.values()]
         raise UnsupportedModelError(
-            f"{cursor.file_name}: tensor {name!r} has type {found} ({type_id}), supported are {supported}",
+            f"{cursor.file_name}: tensor {name!r} has type {found} ({type_id}), supported are {', '.join(names)}",
             hint="get this model with another quantisation, for example Q4_K_M or Q8_0",
         )
-    fmt = GGUF_FORMATS[type_id]
     rows, columns = matrix_shape(shape)
-    if columns % fmt.block_size:
-        cursor.fail(f"tensor {name!r} of type {fmt.name} has {columns} columns, no multiple of {fmt.block_size}")
-    return _TensorInfo(name, shape, fmt, offset, fmt.gguf_nbytes(rows, columns))
+    if columns % kind.block_size:
+        cursor.fail(f"tensor {name!r} of type {kind.name} has {columns} columns, no multiple of {kind.block_size}")
+    return _TensorInfo(name, shape, kind, offset, kind.gguf_nbytes(rows, columns))
 
 
 def _check_ranges(cursor: _Cursor, infos: list[_TensorInfo], data_nbytes: int, alignment: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,9 +16,9 @@ from fastgo.assets.gguf import GgufFile, GgufTensor
 from fastgo.assets.gguf_config import config_from_gguf
 from fastgo.assets.gguf_names import ROPE_DIVISORS, halves_row_order, hugging_face_name, model_order
 from fastgo.assets.gguf_parts import join_tensors, model_name, part_paths, parts_fingerprint, parts_sha256
-from fastgo.assets.quant import Array, gguf_planes, matrix_shape
+from fastgo.assets.quant import Array, matrix_shape
 from fastgo.assets.source import Source, SourceTensor
-from fastgo.errors import InvalidFileError
+from fastgo.errors import InvalidFileError, UnsupportedModelError
 from fastgo.models.config import ModelConfig
 
 SAMPLING_KEYS = {
@@ -54,12 +55,22 @@ def open_gguf_source(path: Path) -> Iterator[Source]:
             chat_template=_optional_text(metadata, "tokenizer.chat_template", where),
             generation=_generation_defaults(metadata),
             licence=_optional_text(metadata, "general.license", where),
+            carried=_carried(stored),
         )
+
+
+def _carried(tensors: Mapping[str, GgufTensor]) -> str:
+    """One line on the tensors that are kept in another format than the file's; empty if there are none."""
+    counts = Counter(tensor.carrier for tensor in tensors.values() if tensor.carrier is not None)
+    ordered = sorted(counts.items(), key=lambda item: item[0].gguf_type_id)
+    return ", ".join(f"{count} {kind.name} as {kind.format.name} ({kind.manner})" for kind, count in ordered)
 
 
 def _source_tensor(tensor: GgufTensor, config: ModelConfig, where: str) -> SourceTensor:
     name = hugging_face_name(tensor.name, config, where)
     row_order = halves_row_order(name, tensor.shape, config, where)
+    if row_order is not None and len(tensor.shape) == 1 and tensor.format.is_quantised:
+        raise UnsupportedModelError(f"{where}: the bias {tensor.name} is quantised", hint="get it with biases as F32")
     return SourceTensor(name, tensor.format, tensor.shape, _reader(tensor, row_order))
 
 
@@ -68,11 +79,11 @@ def _reader(tensor: GgufTensor, row_order: npt.NDArray[np.intp] | None) -> Calla
 
     def read(wanted: slice) -> Mapping[str, Array]:
         if row_order is None:
-            return gguf_planes(tensor.format, tensor.raw.reshape(rows, -1)[wanted], columns)
+            return tensor.planes(tensor.raw.reshape(rows, -1)[wanted], columns)
         if len(tensor.shape) == 1:
             # A bias is one row of our planes; its values are what the order is about.
-            return gguf_planes(tensor.format, tensor.raw.reshape(len(row_order), -1)[row_order].reshape(1, -1), columns)
-        return gguf_planes(tensor.format, tensor.raw.reshape(rows, -1)[row_order[wanted]], columns)
+            return tensor.planes(tensor.raw.reshape(len(row_order), -1)[row_order].reshape(1, -1), columns)
+        return tensor.planes(tensor.raw.reshape(rows, -1)[row_order[wanted]], columns)
 
     return read
 

@@ -89,8 +89,9 @@ class TensorEntry:
 class Provenance:
     """Which file or folder the model was made from, by which version of the importer, and how.
 
-    `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them. `origin`
-    is where the source can be found again: the name that the Hugging Face hub has for it, with the commit
+    `recipe` is "none" if the weights are those of the source, else the preset and rules that quantised them; then,
+    after "; source: ", which of the source's tensors had a type that is kept in another format. `origin` is where the
+    source can be found again: the name that the Hugging Face hub has for it, with the commit
     (`hf:owner/repo@commit[:file]`), or, of imports in the cache only, its path; None if neither is known.
     """
 

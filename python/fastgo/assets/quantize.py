@@ -61,7 +61,7 @@ def _to_float(name: str, weights: Float32s) -> Array:
     if name == "f32":
         return weights
     if name == "f16":
-        return _float16(weights)
+        return to_float16(weights)
     bits = weights.view(np.uint32)
     rounded: npt.NDArray[np.uint32] = (
         bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
@@ -69,10 +69,11 @@ def _to_float(name: str, weights: Float32s) -> Array:
     return rounded.astype(np.uint16)
 
 
-def _float16(values: Float32s) -> npt.NDArray[np.float16]:
+def to_float16(values: Float32s) -> npt.NDArray[np.float16]:
+    """The nearest float16. Raises InvalidFileError above its range."""
     if values.size and np.abs(values).max() > _LARGEST_FLOAT16:
         raise InvalidFileError(
-            "weights are too large for float16", hint="keep these tensors as f32 or bf16 with --keep"
+            "weights are too large for float16", hint="keep these tensors as f32 or bf16, in the source or with --keep"
         )
     return values.astype(np.float16)
 
@@ -89,7 +90,7 @@ def _round(values: Float32s, low: int, high: int) -> Float32s:
 
 
 def _bytes_and_scales(blocks: Float32s) -> dict[str, Array]:
-    scales = _float16(np.abs(blocks).max(axis=1) / np.float32(127))
+    scales = to_float16(np.abs(blocks).max(axis=1) / np.float32(127))
     integers = _round(blocks * _inverse(scales.astype(np.float32))[:, None], -127, 127)
     return {"low": integers.astype(np.int8), "scales": scales}
 
@@ -114,13 +115,13 @@ def _groups(format: QuantFormat, groups: Float32s) -> dict[str, Array]:
     integers = np.clip(np.rint(groups * inverse[:, None]) + zeros[:, None], lowest, highest)
     if is_eight_bits:
         return {"low": integers.astype(np.int8), "scales": scales, "zeros": zeros.astype(np.int8)}
-    planes = _packed(integers.astype(np.uint8).reshape(-1, SUB_BLOCK), 4)
+    planes = pack_integers(integers.astype(np.uint8).reshape(-1, SUB_BLOCK), 4)
     return planes | {"scales": scales, "zeros": zeros.astype(np.uint8)}
 
 
 def _float16_above(values: Float32s) -> npt.NDArray[np.float16]:
     """The nearest float16 that is not below."""
-    nearest = _float16(values)
+    nearest = to_float16(values)
     return np.where(nearest.astype(np.float32) < values, np.nextafter(nearest, np.float16(np.inf)), nearest)
 
 
@@ -144,20 +145,20 @@ def _symmetric_scales(blocks: Float32s, limit: int) -> Float32s:
 
 def _scales_only(blocks: Float32s, bits: int) -> dict[str, Array]:
     limit = 1 << (bits - 1)
-    scales = _float16(_symmetric_scales(blocks, limit))
+    scales = to_float16(_symmetric_scales(blocks, limit))
     integers = _round(blocks * _inverse(scales.astype(np.float32))[:, None], -limit, limit - 1)
-    return _packed((integers + limit).astype(np.uint8), bits) | {"scales": scales}
+    return pack_integers((integers + limit).astype(np.uint8), bits) | {"scales": scales}
 
 
 def _six_bits(blocks: Float32s) -> dict[str, Array]:
     """Blocks of 16 with 8-bit scales, a float16 scale for 16 of them."""
     limit = 32
     wanted = _symmetric_scales(blocks, limit).reshape(-1, _SUPER_BLOCK // 16)
-    super_scales = _float16(np.abs(wanted).max(axis=1) / np.float32(127))
+    super_scales = to_float16(np.abs(wanted).max(axis=1) / np.float32(127))
     supers = super_scales.astype(np.float32)[:, None]
     scales = _round(wanted * _inverse(supers), -127, 127)
     integers = _round(blocks * _inverse(scales * supers).reshape(-1, 1), -limit, limit - 1)
-    planes = _packed((integers + limit).astype(np.uint8).reshape(-1, SUB_BLOCK), 6)
+    planes = pack_integers((integers + limit).astype(np.uint8).reshape(-1, SUB_BLOCK), 6)
     return planes | {"scales": scales.astype(np.int8), "super_scales": super_scales}
 
 
@@ -211,9 +212,9 @@ def _nearest(blocks: Float32s, scale: Float32s, offset: Float32s, levels: int) -
 def _scales_and_mins(blocks: Float32s, bits: int) -> dict[str, Array]:
     levels = (1 << bits) - 1
     scale, offset = _ranges(blocks, levels, np.inf)
-    scales, mins = _float16(scale), _float16(offset)
+    scales, mins = to_float16(scale), to_float16(offset)
     integers = _nearest(blocks, scales.astype(np.float32), mins.astype(np.float32), levels)
-    return _packed(integers.astype(np.uint8), bits) | {"scales": scales, "mins": mins}
+    return pack_integers(integers.astype(np.uint8), bits) | {"scales": scales, "mins": mins}
 
 
 def _super_blocks(blocks: Float32s, bits: int) -> dict[str, Array]:
@@ -241,7 +242,7 @@ def _super_blocks(blocks: Float32s, bits: int) -> dict[str, Array]:
             for name, values in tried.items():
                 chosen = is_better if values.ndim == 1 else is_better[:, None]
                 best[name] = np.where(chosen, values, best[name])
-    return _packed(best["integers"].astype(np.uint8), bits) | {
+    return pack_integers(best["integers"].astype(np.uint8), bits) | {
         "scales": best["scales"].astype(np.uint8),
         "mins": best["mins"].astype(np.uint8),
         "super_scales": super_scales,
@@ -251,13 +252,13 @@ def _super_blocks(blocks: Float32s, bits: int) -> dict[str, Array]:
 
 def _six_bit_factors(values: Float32s) -> tuple[npt.NDArray[np.float16], Float32s]:
     """A float16 step for every eight values, none of them negative, and each value's nearest multiple, 0 to 63."""
-    steps = _float16(values.reshape(-1, _SUPER_BLOCK // SUB_BLOCK).max(axis=1) / np.float32(_MAX_SUB_SCALE))
+    steps = to_float16(values.reshape(-1, _SUPER_BLOCK // SUB_BLOCK).max(axis=1) / np.float32(_MAX_SUB_SCALE))
     inverse = np.repeat(_inverse(steps.astype(np.float32)), _SUPER_BLOCK // SUB_BLOCK)
     return steps, _round(values * inverse, 0, _MAX_SUB_SCALE)
 
 
-def _packed(integers: Bytes, bits: int) -> dict[str, Array]:
-    """The planes "low" and, above four bits, "high" of uint8 (blocks, 32)."""
+def pack_integers(integers: Bytes, bits: int) -> dict[str, Array]:
+    """The planes "low" and, above four bits, "high" of integers, uint8 (blocks, 32), as our formats have them."""
     planes: dict[str, Array] = {"low": (integers[:, :16] & 0x0F) | (integers[:, 16:] << 4)}
     if bits > 4:
         words = [np.packbits(integers >> bit & 1, axis=1, bitorder="little") for bit in range(4, bits)]

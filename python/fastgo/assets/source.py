@@ -61,6 +61,7 @@ class Source:
         nbytes: size of its weights.
         tensors: in the order in which the model uses them.
         chat_template, generation, licence: as in a manifest.
+        carried: one line on tensors that `format` gives in another format than the files'; empty if there are none.
         sha256: of the whole source, in hexadecimal; takes a while.
         fingerprint: text that is another one for other files; quick.
         licence_files: the texts of its licence.
@@ -80,6 +81,7 @@ class Source:
     licence: str | None = None
     licence_files: tuple[Path, ...] = ()
     origin: str | None = None
+    carried: str = ""
 
 
 def check_complete(source: Source) -> None:

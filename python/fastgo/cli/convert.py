@@ -90,6 +90,9 @@ def _show(manifest: Manifest, out: Path) -> None:
     for name, (tensors, weights, nbytes) in formats.items():
         rows.append((name, str(tensors), str(weights), ui.size(nbytes), f"{nbytes * 8 / weights:.2f}"))
     ui.table(rows, header=("format", "tensors", "parameters", "size", "bits a weight"), right=(1, 2, 3, 4))
+    _, _, carried = manifest.provenance.recipe.partition("; source: ")
+    if carried:
+        ui.note(f"tensors of the source that came in another format: {carried}")
     source = manifest.provenance.source_nbytes
     ui.note(f"{out}: {ui.size(sum(shard.nbytes for shard in manifest.shards))}, the source has {ui.size(source)}")
 
