@@ -1,4 +1,4 @@
-// A row's logit, bit by bit as `matmul_q8_split_r1` computes it.
+// A row's logit, bit by bit as `matmul_q8_0_r1` computes it.
 #pragma once
 
 #include "head_args.h"
@@ -8,6 +8,6 @@ inline float head_logit(constant HeadArgs& args, device const uchar* weight, dev
                         uint lane) {
   Weights weights = {weight, args.planes};
   float4 sums[1] = {};
-  accumulate<Q8_SPLIT, 1, 1>(weights, x, 0, 1, row, args.vocab_size, args.columns, lane, sums);
+  accumulate<Q8_0, 1, 1>(weights, x, 0, 1, row, args.vocab_size, args.columns, lane, sums);
   return simd_sum(horizontal_sum(sums[0]));
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastgo.assets import head_index
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets
 
@@ -23,27 +24,26 @@ _REACH_VALUES = 2
 class IndexTensors:
     """assets/head_index.py's arrays as tensors of a graph."""
 
-    sketch: Tensor
-    bounds: Tensor
+    tiles: Tensor
     basis: Tensor
     norms: Tensor
 
 
 def exact_head(x: Tensor, weight: Tensor, index: IndexTensors, wanted: Tensor) -> Tensor:
-    """(1, columns) float32, (vocab_size, columns) q8_split -> (1, vocab_size) float32.
+    """(1, columns) float32, (vocab_size, columns) q8_0 -> (1, vocab_size) float32.
 
     `wanted` (1,) uint32 is how many of the largest logits are needed; 0, or more than one for each GROUP rows: all.
     Raises ValueError for other formats and shapes.
     """
     vocab_size, columns = weight.shape
     directions = index.basis.shape[0]
-    fits = index.sketch.shape == (vocab_size, directions) and directions % 32 == 0 and columns % 32 == 0
-    if x.shape != (1, columns) or weight.dtype != "q8_split" or not fits:
+    fits = index.tiles.shape == (head_index.tiles_nbytes(vocab_size, columns, directions),) and columns % 64 == 0
+    if x.shape != (1, columns) or weight.dtype != "q8_0" or not fits:
         raise ValueError(f"no exact head of {x.name} {x.shape} with {weight.name} {weight.shape} {weight.dtype}")
     graph, groups = x.graph, ceil_div(vocab_size, GROUP)
     outputs = {
         "projection": graph.output("head_projection", (directions + _REACH_VALUES,)),
-        "upper": graph.output("head_upper", (vocab_size,)),
+        "upper": graph.output("head_upper", (groups * GROUP,)),
         "scores": graph.output("head_scores", (groups,)),
         "ids": graph.output("head_ids", (groups,), "u32"),
         "threshold": graph.output("head_threshold", (1,)),
@@ -55,21 +55,20 @@ def exact_head(x: Tensor, weight: Tensor, index: IndexTensors, wanted: Tensor) -
 
 
 def _lower(node: Node) -> list[KernelCall]:
-    weight, sketch = node.inputs["weight"], node.inputs["sketch"]
+    weight = node.inputs["weight"]
     vocab_size, columns = weight.shape
     groups = ceil_div(vocab_size, GROUP)
     arguments = {
         "vocab_size": vocab_size,
         "columns": columns,
-        "directions": sketch.shape[1],
+        "directions": node.inputs["basis"].shape[0],
         "groups": groups,
         "planes": plane_offsets(weight),
-        "sketch_planes": plane_offsets(sketch),
     }
     tensors = {**node.inputs, **node.outputs}
     buffers = {
         "head_project": ("basis", "norms", "x", "projection"),
-        "head_high": ("wanted", "weight", "sketch", "bounds", "x", "projection", "upper", "scores", "ids"),
+        "head_high": ("wanted", "tiles", "x", "projection", "upper", "scores", "ids"),
         "head_threshold": ("wanted", "weight", "x", "scores", "ids", "threshold"),
         "head_finish": ("weight", "x", "upper", "threshold", "logits"),
     }

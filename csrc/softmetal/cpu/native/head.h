@@ -1,9 +1,9 @@
 // Native kernels of the exact output head, over how an instruction set multiplies rows; see docs/exact_head.md.
 //
-// `Products` is made from (args, weight, x) and gives `full(row)`, the logit bit by bit as matmul_q8_split_r1 computes
-// it, and `high(row)`, the part of the high nibbles.
+// `Products` is made from (args, weight, x) and gives `full(row)`, the logit bit by bit as matmul_q8_0_r1 computes it.
 #pragma once
 
+#include "cpu/native/head_tile.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/weights.h"
@@ -13,44 +13,77 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 
 inline bool wants_some(std::uint32_t wanted, const HeadArgs& args) { return wanted != 0 && wanted <= args.groups; }
 
-inline float sketch_product(const Planes& sketch, std::uint64_t row, std::uint32_t directions,
-                            const float* projection) {
-  float total = 0.0f;
-  for (std::uint32_t begin = 0; begin < directions; begin += 32) {
-    const auto* values = reinterpret_cast<const std::int8_t*>(sketch.low) + row * directions + begin;
-    float floats[32];
-    for (int j = 0; j < 32; j++) floats[j] = values[j];
-    Vector sum = {};
-    for (int j = 0; j < 32; j += width) sum += load(floats + j) * load(projection + begin + j);
-    total += half_at(sketch.scales, (row * directions + begin) / 32) * horizontal_sum(sum);
-  }
-  return total;
+inline float head_dot(const float* a, const float* b, std::uint32_t columns) {
+  Vector sum = {};
+  for (std::uint32_t j = 0; j < columns; j += width) sum += load(a + j) * load(b + j);
+  return horizontal_sum(sum);
 }
 
-template <typename Products>
-void head_high(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+inline void head_project(const Launch& launch, std::uint64_t, std::uint64_t) {
+  const auto& args = *static_cast<const HeadArgs*>(launch.buffers[0]);
+  const auto* basis = static_cast<const float*>(launch.buffers[1]);
+  const auto* norms = static_cast<const float*>(launch.buffers[2]);
+  const auto* x = static_cast<const float*>(launch.buffers[3]);
+  auto* projection = static_cast<float*>(launch.buffers[4]);
+  const float length = head_dot(x, x, args.columns);
+  float squares = 0.0f, reach = 0.0f;
+  for (std::uint32_t d = 0; d < args.directions; d++) {
+    const float y = head_dot(basis + static_cast<std::size_t>(d) * args.columns, x, args.columns);
+    projection[d] = y;
+    squares += y * y;
+    reach += y * y * norms[d];
+  }
+  const float* last = norms + args.directions;
+  // Written so that a NaN stays.
+  const float rest = (length < squares ? 0.0f : length - squares) + 1e-4f * length;
+  reach = 1.001f * __builtin_sqrtf(reach + rest * last[HEAD_REST_WEIGHT]);
+  projection[args.directions + HEAD_REACH] = reach + __builtin_sqrtf(length) * last[HEAD_REACH_ERROR];
+  projection[args.directions + HEAD_SLACK] = __builtin_sqrtf(length) * last[HEAD_ROUNDING];
+}
+
+inline void head_high(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const HeadArgs*>(launch.buffers[0]);
   if (!wants_some(*static_cast<const std::uint32_t*>(launch.buffers[1]), args)) return;
-  const Products products(args, launch.buffers[2], static_cast<const float*>(launch.buffers[5]));
-  const Planes sketch(launch.buffers[3], args.sketch_planes);
-  const auto* bounds = static_cast<const float*>(launch.buffers[4]);
-  const auto* projection = static_cast<const float*>(launch.buffers[6]);
+  const auto* tiles = static_cast<const unsigned char*>(launch.buffers[2]);
+  const auto* projection = static_cast<const float*>(launch.buffers[4]);
+  const TileInputs inputs(args, static_cast<const float*>(launch.buffers[3]), projection);
   const float reach = projection[args.directions + HEAD_REACH], slack = projection[args.directions + HEAD_SLACK];
-  auto* upper = static_cast<float*>(launch.buffers[7]);
+  const std::size_t tile_nbytes = head_tile_nbytes(args.columns, args.directions);
+  const std::uint32_t bounds = head_tile_bounds(args.columns, args.directions);
+  auto* upper = static_cast<float*>(launch.buffers[5]);
   for (std::uint64_t group = begin; group < end; group++) {
-    float best = HEAD_NOT_FINISHED;
-    auto first = static_cast<std::uint32_t>(group * HEAD_GROUP), best_row = first;
+    float best[head_rows];
+    std::uint32_t best_rows[head_rows];
+    const auto first = static_cast<std::uint32_t>(group * HEAD_GROUP);
+    for (std::uint32_t r = 0; r < head_rows; r++) {
+      best[r] = HEAD_NOT_FINISHED;
+      best_rows[r] = first;
+    }
     const std::uint32_t last = smaller(first + HEAD_GROUP, args.vocab_size);
-    for (std::uint32_t row = first; row < last; row++) {
-      const float estimate = products.high(row) + sketch_product(sketch, row, args.directions, projection);
-      upper[row] = estimate + (bounds[row] * reach + slack);
-      if (estimate > best) {
-        best = estimate;
-        best_row = row;
+    for (std::uint32_t row = first; row < last; row += head_rows) {
+      const unsigned char* tile = tiles + row / head_rows * tile_nbytes;
+      float estimates[head_rows];
+      inputs.estimates(tile, estimates);
+      for (int r = 0; r < head_rows; r += width) {
+        float lengths[width];
+        std::memcpy(lengths, tile + bounds + r * 4, sizeof lengths);
+        store(upper + row + r, load(estimates + r) + (load(lengths) * reach + slack));
+      }
+      const std::uint32_t present = smaller(head_rows, last - row);
+      for (std::uint32_t r = 0; r < present; r++) {
+        const bool is_better = estimates[r] > best[r];
+        best[r] = is_better ? estimates[r] : best[r];
+        best_rows[r] = is_better ? row + r : best_rows[r];
       }
     }
-    static_cast<float*>(launch.buffers[8])[group] = best;
-    static_cast<std::uint32_t*>(launch.buffers[9])[group] = best_row;
+    for (std::uint32_t r = 1; r < head_rows; r++) {
+      if (best[r] > best[0]) {
+        best[0] = best[r];
+        best_rows[0] = best_rows[r];
+      }
+    }
+    static_cast<float*>(launch.buffers[6])[group] = best[0];
+    static_cast<std::uint32_t*>(launch.buffers[7])[group] = best_rows[0];
   }
 }
 
@@ -117,8 +150,8 @@ void head_finish(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   }
 }
 
-#define FASTGO_HEAD_KERNELS(Products)                                                 \
-  {"head_high", &head_high<Products>}, {"head_threshold", &head_threshold<Products>}, \
+#define FASTGO_HEAD_KERNELS(Products)                                                                        \
+  {"head_project", &head_project}, {"head_high", &head_high}, {"head_threshold", &head_threshold<Products>}, \
       {"head_finish", &head_finish<Products>},
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

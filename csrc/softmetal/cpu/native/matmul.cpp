@@ -186,8 +186,7 @@ class HeadProducts {
  public:
   HeadProducts(const HeadArgs& args, const void* weight, const float* x, std::size_t extra_bytes = 0)
       : planes_(weight, args.planes), columns_(args.columns), x_(x), extra_(scratch(extra_bytes)) {}
-  float full(std::uint32_t row) const { return row_product<Q8_SPLIT>(planes_, row, columns_, x_); }
-  float high(std::uint32_t row) const { return row_product<Q8_HIGH>(planes_, row, columns_, x_); }
+  float full(std::uint32_t row) const { return row_product<Q8_0>(planes_, row, columns_, x_); }
   unsigned char* extra() const { return extra_; }
 
  private:

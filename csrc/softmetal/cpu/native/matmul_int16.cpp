@@ -192,8 +192,7 @@ class HeadProducts {
     extra_ = memory;
     inputs_ = quantise(x, blocks_, memory + extra_bytes);
   }
-  float full(std::uint32_t row) const { return RowProduct<Q8_SPLIT>::run(planes_, row, blocks_, inputs_); }
-  float high(std::uint32_t row) const { return RowProduct<Q8_HIGH>::run(planes_, row, blocks_, inputs_); }
+  float full(std::uint32_t row) const { return RowProduct<Q8_0>::run(planes_, row, blocks_, inputs_); }
   unsigned char* extra() const { return extra_; }
 
  private:

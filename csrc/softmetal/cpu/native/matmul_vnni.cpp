@@ -10,8 +10,7 @@ namespace {
 template <typename Format>
 struct RowProduct {
   static constexpr bool nibble_order = true;
-  // Never inlined, so that every caller gets the same bits.
-  [[gnu::noinline]] static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
+  static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
     const std::uint64_t first = row * blocks;
     const __m512i lanes[2] = {_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
                               _mm512_setr_epi32(4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7)};
@@ -37,7 +36,8 @@ struct RowProduct {
 template <>
 struct RowProduct<Q8_0> {
   static constexpr bool nibble_order = false;
-  static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
+  // Never inlined, so that every caller gets the same bits.
+  [[gnu::noinline]] static float run(const Planes& p, std::uint64_t row, std::uint32_t blocks, const Inputs& in) {
     const std::uint64_t first = row * blocks;
     const __m512i lanes[4] = {_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
                               _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3),
@@ -137,10 +137,9 @@ class HeadProducts {
       : planes_(weight, args.planes), blocks_(args.columns / block_weights) {
     unsigned char* memory = scratch(extra_bytes + inputs_bytes(blocks_));
     extra_ = memory;
-    inputs_ = quantise(x, blocks_, true, memory + extra_bytes);
+    inputs_ = quantise(x, blocks_, false, memory + extra_bytes);
   }
-  float full(std::uint32_t row) const { return RowProduct<Q8_SPLIT>::run(planes_, row, blocks_, inputs_); }
-  float high(std::uint32_t row) const { return RowProduct<Q8_HIGH>::run(planes_, row, blocks_, inputs_); }
+  float full(std::uint32_t row) const { return RowProduct<Q8_0>::run(planes_, row, blocks_, inputs_); }
   unsigned char* extra() const { return extra_; }
 
  private:
