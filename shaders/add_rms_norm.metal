@@ -12,6 +12,28 @@ kernel void add_rms_norm(constant RmsNormArgs& args [[buffer(0)]], device float*
   threadgroup float scratch[MAX_SIMDGROUPS];
   Row row = {args.columns, thread_index, threads, lane, simdgroup, simdgroups};
   ulong start = ulong(row_index) * args.columns;
+  float weights[KEPT_VALUES];
+  bool is_kept = fits_registers(row);
+  if (is_kept) {
+    load_kept(row, weight, weights);
+  }
+  wait_for_inputs();
+  if (is_kept) {
+    float values[KEPT_VALUES];
+    float branches[KEPT_VALUES];
+    load_kept(row, x + start, values);
+    load_kept(row, branch + start, branches);
+    for (uint i = 0; i < KEPT_VALUES; i++) {
+      values[i] += branches[i];
+    }
+    store_kept(row, values, x + start);
+    float scale = inverse_rms_of_kept(row, values, args.eps, scratch);
+    for (uint i = 0; i < KEPT_VALUES; i++) {
+      values[i] *= scale * weights[i];
+    }
+    store_kept(row, values, y + start);
+    return;
+  }
   // Each thread later reads back only what it wrote here.
   for (uint i = thread_index; i < args.columns; i += threads) {
     x[start + i] += branch[start + i];

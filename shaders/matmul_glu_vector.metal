@@ -18,6 +18,7 @@ kernel void matmul_glu_vector(constant MatmulGluVectorArgs& args [[buffer(0)]], 
   uint tile = group * (simdgroups / args.parts) + simdgroup / args.parts;
   VectorPlace place = {lane, simdgroup, args.parts, tile * OUTPUTS};
   Weights matrices[2] = {{gate, args.gate_planes}, {up, args.up_planes}};
+  wait_for_inputs();
   float sums[2 * OUTPUTS];
   accumulate_units<Format, 2, OUTPUTS>(matrices, x, args.outputs, args.columns, place, sums);
   float total = gather_sums<2 * OUTPUTS>(sums, place, scratch);

@@ -16,6 +16,7 @@ kernel void matmul_vector(constant MatmulVectorArgs& args [[buffer(0)]], device 
   uint tile = group * (simdgroups / args.parts) + simdgroup / args.parts;
   VectorPlace place = {lane, simdgroup, args.parts, tile * OUTPUTS};
   Weights weights = {weight, args.planes};
+  wait_for_inputs();
   float sums[OUTPUTS];
   accumulate_units<Format, 1, OUTPUTS>(&weights, x, args.outputs, args.columns, place, sums);
   float total = gather_sums<OUTPUTS>(sums, place, scratch);

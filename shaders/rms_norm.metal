@@ -12,5 +12,21 @@ kernel void rms_norm(constant RmsNormArgs& args [[buffer(0)]], device const floa
   threadgroup float scratch[MAX_SIMDGROUPS];
   Row row = {args.columns, thread_index, threads, lane, simdgroup, simdgroups};
   ulong start = ulong(row_index) * args.columns;
+  float weights[KEPT_VALUES];
+  bool is_kept = fits_registers(row);
+  if (is_kept) {
+    load_kept(row, weight, weights);
+  }
+  wait_for_inputs();
+  if (is_kept) {
+    float values[KEPT_VALUES];
+    load_kept(row, x + start, values);
+    float scale = inverse_rms_of_kept(row, values, args.eps, scratch);
+    for (uint i = 0; i < KEPT_VALUES; i++) {
+      values[i] *= scale * weights[i];
+    }
+    store_kept(row, values, y + start);
+    return;
+  }
   scale_row(row, x + start, weight, inverse_rms(row, x + start, args.eps, scratch), y + start);
 }

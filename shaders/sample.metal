@@ -97,10 +97,14 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
   Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
   for (uint run = begin; run < end; run += NOISE_RUN) {
     uint4 bits = draws ? noise_bits(run, position, parameter) : uint4(0);
-    for (uint word = 0; word < 4 && run + word * SPAN_THREADS < end; word++) {
+    float4 values;
+    for (uint word = 0; word < 4; word++) {
+      values[word] = row[min(run + word * SPAN_THREADS, end - 1)];
+    }
+    for (uint word = 0; word < 4; word++) {
       uint id = run + word * SPAN_THREADS;
-      if (row[id] > LOWEST_SCORE) {
-        improve(mine, draws ? perturbed(row[id], bits[word], parameter) : row[id], id);
+      if (id < end && values[word] > LOWEST_SCORE) {
+        improve(mine, draws ? perturbed(values[word], bits[word], parameter) : values[word], id);
       }
     }
   }

@@ -1,6 +1,7 @@
 // What the one-row kernels of wide devices share: simdgroups of a threadgroup that split the columns of their outputs.
 #pragma once
 
+#include "early_start.h"
 #include "quant_unit.h"
 #include "reduce.h"
 

@@ -55,7 +55,8 @@ def entry_point(kernel: Kernel, number: int, fields: frozenset[str]) -> str:
             f"#if {SELECTOR} == {number}",
             f"using softmetal_signature = decltype({callee});",
             f'extern "C" __global__ void {bounds}{ENTRY}({", ".join(parameters)}) {{',
-            "  ::metal::cuda::begin_after_predecessors();",
+            "  ::metal::cuda::allow_successors();",
+            *([] if _waits_itself(kernel) else ["  ::metal::wait_for_inputs();"]),
             "  const ::metal::cuda::Place place(launch);",
             "  if (!place.inside) return;",
             *(_copy(argument) for argument in kernel.arguments if _is_copied(argument)),
@@ -64,6 +65,12 @@ def entry_point(kernel: Kernel, number: int, fields: frozenset[str]) -> str:
             "#endif",
         ]
     )
+
+
+def _waits_itself(kernel: Kernel) -> bool:
+    """Whether the kernel's body says when it needs what earlier kernels wrote (shaders/include/early_start.h)."""
+    function = kernel.function
+    return any(token.text == "wait_for_inputs" for token in function.tokens[function.body :])
 
 
 def _parameter(argument: Argument) -> str:

@@ -99,19 +99,19 @@ Result CudaProgram::build_graph(bool programmatic) {
   return result;
 }
 
-// Every kernel waits for what it depends on before it does anything, so a programmatic edge only hides its launch. A
-// stage of several kernels is followed by plain edges.
+// Every kernel waits for what it depends on before it reads what that wrote, so programmatic edges only hide its
+// launch.
 Result CudaProgram::add_stage(GraphHandle graph, std::size_t begin, std::size_t end, bool programmatic,
                               std::vector<GraphNodeHandle>& previous) {
   const Cuda& cuda = context_->cuda();
-  const bool is_early = programmatic && previous.size() == 1;
+  const bool is_early = programmatic && !previous.empty();
   std::vector<GraphNodeHandle> nodes(end - begin);
   for (std::size_t i = begin; i < end; i++) {
     GraphNodeHandle& node = nodes[i - begin];
     Result result = cuda.GraphAddKernelNode(&node, graph, is_early ? nullptr : previous.data(),
                                             is_early ? 0 : previous.size(), &launches_[i].node);
-    if (result == success && is_early) {
-      result = cuda.GraphAddDependencies(graph, previous.data(), &node, &programmatic_edge, 1);
+    for (std::size_t p = 0; p < previous.size() && is_early && result == success; p++) {
+      result = cuda.GraphAddDependencies(graph, &previous[p], &node, &programmatic_edge, 1);
     }
     if (result != success) return result;
   }

@@ -1,16 +1,18 @@
 """One timeline over an engine: tokens whose keys and values are cached, prefill, decode, rewind.
 
-Decode runs one step ahead of the host: while a token is read and printed, the device computes the next.
+Decode runs ahead of the host: while a token is read and printed, the device computes the next ones.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgo import _fastmetal
+from fastgo.engine.devices import parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache, cache_capacity
 from fastgo.engine.pass_graph import MAX_ROWS
@@ -39,7 +41,7 @@ class Session:
         self._cache = self._new_cache(1)
         self._builder = StepBuilder(engine, self._state, self._cache)
         self._generation: object | None = None  # the one that may go on
-        self._ahead: _fastmetal.Submission | None = None  # its pass in flight
+        self._ahead: deque[_fastmetal.Submission] = deque()  # its passes in flight, the oldest first
 
     @property
     def memory_nbytes(self) -> int:
@@ -99,6 +101,9 @@ class Session:
         self._state.set_sampling(sampling, [*self.tokens, *ids])
         self._run_chunks(ids, Output.NOTHING, Output.NEXT_TOKEN, MAX_ROWS)
         self._generation = generation = object()
+        # A pass that waits behind another hides the host's answer to the device. On the CPU there is nothing to hide,
+        # and a pass for nothing at the end would cost more. Log-probabilities are kept of one pass only.
+        depth = 1 if parallel_width(self._engine.device.info) == 1 or sampling.logprobs is not None else 2
         try:
             for count in range(1, max_tokens + 1):
                 token = int(self._state.history[0, len(self.tokens) - 1])
@@ -108,13 +113,13 @@ class Session:
                 full = len(self.tokens) >= self.context
                 last = count == max_tokens or full or token in stop_ids
                 if not last:
-                    self._ahead = self._submit_next()
+                    self._submit_ahead(depth, max_tokens - count)
                 yield token
                 if last:
                     return
                 if self._generation is not generation:
                     raise UsageError("the timeline was used before this generation ended", hint="use another session")
-                self._wait_for_ahead()
+                self._ahead.popleft().wait()
                 self.tokens.append(token)
         finally:
             if self._generation is generation:
@@ -123,17 +128,17 @@ class Session:
     def _interrupt(self) -> None:
         """Ends a generation that was left unfinished: its pass in flight would meet whatever comes next."""
         self._generation = None
-        self._wait_for_ahead()
+        while self._ahead:
+            self._ahead.popleft().wait()
 
-    def _wait_for_ahead(self) -> None:
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            ahead.wait()
-
-    def _submit_next(self) -> _fastmetal.Submission:
-        """Starts the pass over the token that was sampled last."""
-        self._reserve(len(self.tokens) + 1)
-        return self._engine.device.submit([self._builder.step(1, Output.NEXT_TOKEN).program])
+    def _submit_ahead(self, depth: int, most: int) -> None:
+        """Keeps `depth` passes over tokens sampled on the device under way, but no more than `most`."""
+        while len(self._ahead) < min(depth, most):
+            length = len(self.tokens) + len(self._ahead) + 1
+            if self._ahead and length > min(self.context, self._cache.capacity):
+                return
+            self._reserve(length)
+            self._ahead.append(self._engine.device.submit([self._builder.step(1, Output.NEXT_TOKEN).program]))
 
     def _run_chunks(self, ids: Sequence[int], between: Output, last: Output, chunk: int) -> Step:
         self._interrupt()

@@ -23,15 +23,6 @@ METAL_FUNC uint clipped(uint grid, uint group, uint size) {
   return grid - group * size < size ? grid - group * size : size;
 }
 
-// Lets the kernels that depend on this one be launched now, and waits until those before it are done. Between kernels
-// that the driver has not joined by a programmatic edge both do nothing.
-METAL_FUNC void begin_after_predecessors() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
 // The place of this thread. Threads beyond the grid's edge are not `inside`; the rest of their group keeps whole
 // simdgroups, because positions follow the hardware's numbering.
 struct Place {

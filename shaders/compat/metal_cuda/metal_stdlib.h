@@ -20,6 +20,7 @@
 #include "atomic.h"
 #include "collectives.h"
 #include "launch.h"
+#include "early_start.h"
 #include "../metal_cpu/simdgroup.h"
 #include "../metal_cpu/simdgroup_matrix.h"
 #include "matrix_16x16.h"
