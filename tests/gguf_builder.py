@@ -9,7 +9,7 @@ from typing import Any
 
 import gguf
 import numpy as np
-from fastgo.assets.quant import Bytes
+from fastgo.assets.quant import FORMATS, Bytes
 
 HIDDEN, FFN, VOCAB, LAYERS, HEADS, KV_HEADS, HEAD_DIM, CONTEXT = 256, 512, 96, 2, 4, 2, 64, 128
 UINT32, FLOAT32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
@@ -21,8 +21,11 @@ def gguf_type(format: str) -> gguf.GGMLQuantizationType:
 
 def random_raw(format: str, rows: int, columns: int, seed: int = 0) -> Bytes:
     """Random blocks, every byte free: uint8 (rows, bytes of a row)."""
-    block_size, block_nbytes = gguf.GGML_QUANT_SIZES[gguf_type(format)]
-    nbytes = columns // block_size * block_nbytes
+    if format in FORMATS:
+        nbytes = FORMATS[format].gguf_nbytes(1, columns)
+    else:
+        block_size, block_nbytes = gguf.GGML_QUANT_SIZES[gguf_type(format)]
+        nbytes = columns // block_size * block_nbytes
     return np.random.default_rng(seed).integers(0, 256, (rows, nbytes), dtype=np.uint8)
 
 

@@ -30,7 +30,7 @@ def tools() -> None:
     """Skips where the cross compiler or Apple's headers can't be had."""
     cache = metal_cpp.cache_folder()
     try:
-        zig.Compiler(cache=cache / "zig", system_includes=zig.python_includes())
+        zig.Compiler(cache=cache / "zig", system_includes=zig.python_includes(cache))
         for headers in (metal_cpp.CURRENT, metal_cpp.BASELINE):
             metal_cpp.find(headers, cache)
     except CheckError as error:

@@ -131,7 +131,7 @@ def check(options: argparse.Namespace) -> bool:
     compiler = zig.Compiler(
         cache=cache / "zig",
         includes=(ROOT / "csrc", ROOT / "shaders"),
-        system_includes=zig.python_includes(),
+        system_includes=zig.python_includes(cache),
     )
     sources = options.files or default_sources()
     missing = [path for path in sources if not path.is_file()]

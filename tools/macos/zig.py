@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -85,8 +86,12 @@ class Compiler:
         return Result(ok=done.returncode == 0, message=message, seconds=time.monotonic() - start)
 
 
-def python_includes() -> list[Path]:
-    """Folders of pybind11 and CPython headers (Debian's multiarch folder first, where it has one)."""
+def python_includes(cache: Path) -> list[Path]:
+    """Folders of pybind11 and CPython headers.
+
+    Debian's pyconfig.h picks the real one from a multiarch folder, and knows Linux only. That folder's parent holds
+    glibc's headers too, which must not mix with Darwin's; so a copy with the real file in place is made below `cache`.
+    """
     if importlib.util.find_spec("pybind11") is None:
         raise CheckError("the package pybind11 is not installed", "pip install pybind11")
     import pybind11
@@ -95,8 +100,15 @@ def python_includes() -> list[Path]:
     if not (include / "Python.h").is_file():
         raise CheckError(f"no Python.h in {include}", "install the headers of this Python (python3-dev)")
     multiarch = sysconfig.get_config_var("MULTIARCH")
-    shared = include.parent / str(multiarch) / include.name if multiarch else include
-    folders = [Path(pybind11.get_include())]
-    if shared != include and shared.is_dir():
-        folders += [shared.parent, shared]
-    return [*folders, include]
+    if multiarch:
+        real = include.parent / str(multiarch) / include.name / "pyconfig.h"
+        if real.is_file():
+            include = _with_config(include, real, cache / "python" / include.name)
+    return [Path(pybind11.get_include()), include]
+
+
+def _with_config(include: Path, config: Path, copy: Path) -> Path:
+    """Copies a folder of headers to `copy`, with `config` as its pyconfig.h; returns `copy`."""
+    shutil.copytree(include, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("pyconfig.h"))
+    shutil.copyfile(config, copy / "pyconfig.h")
+    return copy
