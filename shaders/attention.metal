@@ -80,3 +80,4 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
   template [[host_name("attention_" #name "_d256")]] kernel decltype(attention<T, 8>) attention<T, 8>;
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
+INSTANTIATE(bf16, bfloat)

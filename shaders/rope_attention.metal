@@ -122,3 +122,4 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
   template [[host_name("rope_attention_" #name "_d256")]] kernel decltype(rope_attention<T, 8>) rope_attention<T, 8>;
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
+INSTANTIATE(bf16, bfloat)

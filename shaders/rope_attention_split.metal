@@ -196,3 +196,4 @@ kernel void rope_attention_split(
   INSTANTIATE_DIM("rope_attention_split_" #name "_d256", T, 4, 2)
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
+INSTANTIATE(bf16, bfloat)

@@ -22,6 +22,7 @@ from fastgo.engine.session import Session
 from fastgo.engine.steps import LogProbabilities
 from fastgo.errors import UnsupportedModelError, UsageError
 from fastgo.models.config import ModelConfig
+from fastgo.ops.cache_format import check_cache_format
 from fastgo.text.chat import render, shielded
 from fastgo.text.stream import TextStream
 from fastgo.text.tokenizer import Tokenizer
@@ -50,13 +51,20 @@ class LLM:
     As a context manager, or by `close()`, it gives its device memory back.
     """
 
-    def __init__(self, folder: ModelFolder, device: str | None = None, context: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        device: str | None = None,
+        context: int | None = None,
+        *,
+        kv_cache: str | None = None,
+    ) -> None:
         self.model = folder
         self._tokenizer: Tokenizer | None = None
         self._device = open_device(device)
-        room = fitting_context(folder, self._device, context)
+        room = fitting_context(folder, self._device, context, kv_cache)
         with device_errors():
-            self._engine: Engine | None = Engine(self._device, folder)
+            self._engine: Engine | None = Engine(self._device, folder, kv_cache)
             self._session: Session | None = Session(self._engine, room)
         self._telemetry = Telemetry()
         self._log_probabilities: list[tuple[int, LogProbabilities]] = []
@@ -233,6 +241,7 @@ def load(
     device: str | None = None,
     *,
     context: int | None = None,
+    kv_cache: str | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> LLM:
     """Opens a model by name, GGUF file or fastgo folder; imports it into the cache when it is new.
@@ -242,9 +251,11 @@ def load(
         device: "cpu" or "metal"; None for the best one.
         context: the largest number of tokens of a timeline; None for the model's own limit, or what the device's memory
             can hold of it.
+        kv_cache: what keys and values are kept as: "f16", "bf16" or "f32"; None for f16, or f32 where all weights are.
         progress: called with (done bytes, total bytes, what) during an import.
 
     Raises:
         FastgoError: one of fastgo.errors; each has a one-line message and a hint.
     """
-    return LLM(open_model(model, progress), device, context)
+    check_cache_format(kv_cache)
+    return LLM(open_model(model, progress), device, context, kv_cache=kv_cache)

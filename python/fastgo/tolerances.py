@@ -63,6 +63,8 @@ class ModelTolerance:
 
 FLOAT_MODEL = ModelTolerance(kl=1e-5, max_abs=0.02, greedy_margin=0.05)
 BFLOAT16_MODEL = ModelTolerance(kl=1e-3, max_abs=0.4, greedy_margin=0.5)  # prefill; decode keeps the float row
+# By format of the key/value cache: nats from the next-token distributions of the same tiny model with a float32 cache.
+CACHE_KL: Mapping[str, float] = MappingProxyType({"f32": 1e-6, "f16": 5e-5, "bf16": 2e-3})
 TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
 
 

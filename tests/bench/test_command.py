@@ -45,6 +45,16 @@ def test_rows_of_a_batch(tiny_gguf: Path) -> None:
     assert row["tokens_per_s"]["median"] == pytest.approx(12 / (4 * row["between_tokens_s"]["p50"]), rel=0.9)
 
 
+def test_a_row_names_its_key_value_cache(tiny_gguf: Path) -> None:
+    sizes = {}
+    for name in ("f32", "bf16"):
+        arguments = ("--model", str(tiny_gguf), "-p", "16", "-n", "0", "-r", "1", "--kv-cache", name)
+        (row,) = rows_of(*arguments)
+        assert row["kv_cache"] == name
+        sizes[name] = row["memory_bytes"]
+    assert sizes["bf16"] < sizes["f32"]
+
+
 def test_stages_as_json(tiny_gguf: Path) -> None:
     (row,) = rows_of("--model", str(tiny_gguf), "--stages")
     assert 0 < row["dependent_stages_per_layer"] <= row["dispatches_per_layer"]
@@ -71,6 +81,7 @@ def test_other_formats_say_the_same(tiny_gguf: Path, name: str) -> None:
         (["--baseline", "x.json", "--stages"], "--baseline compares speeds"),
         (["--baseline", "nosuch.json"], "can't read nosuch.json"),
         (["-r", "0"], "Invalid value"),
+        (["--kv-cache", "f64"], "no key/value cache in 'f64'"),
     ],
 )
 def test_wrong_usage_exits_2(tiny_gguf: Path, arguments: list[str], reason: str) -> None:

@@ -167,6 +167,10 @@ def test_fit_is_what_a_run_takes_and_refuses_what_is_too_much(
     assert facts["weights"] == folder.nbytes and facts["fits"] and facts["largest_context"] == 4096
     assert facts["total"] == facts["weights"] + facts["kv_cache"] + facts["scratch"]
 
+    narrow = invoke("inspect", tmp_path / "m", "--fit", "--context", 1000, "--kv-cache", "bf16", "--format", "json")
+    assert json.loads(narrow.stdout)["kv_cache"] == facts["kv_cache"] // 2
+    assert invoke("inspect", tmp_path / "m", "--fit", "--kv-cache", "f8").exit_code == 2
+
     whole = fit.estimate(folder, 4096, 1 << 40, 256)
     room = whole.weights + whole.scratch + whole.kv_cache // 2
     tight = fit.estimate(folder, 4096, room, 256)

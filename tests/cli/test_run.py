@@ -40,13 +40,13 @@ def test_options_reach_the_model(model: FakeModel) -> None:
     options = ["-n", "9", "--temperature", "0.5", "--seed", "3", "--system", "Be brief.", "--raw", "--context", "64"]
     options += ["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05", "--repeat-penalty", "1.1"]
     options += ["--presence-penalty", "-0.5", "--frequency-penalty", "0.25", "--logit-bias", "7=-inf"]
-    options += ["--logit-bias", "12=1.5"]
+    options += ["--logit-bias", "12=1.5", "--kv-cache", "bf16"]
     assert invoke("run", "-m", "fake", "hi", *options, "--device", "cpu").exit_code == 0
     generation: dict[str, Any] = {"max_tokens": 9, "temperature": 0.5, "seed": 3, "system": "Be brief.", "raw": True}
     generation |= {"top_k": 40, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.1, "presence_penalty": -0.5}
     generation |= {"frequency_penalty": 0.25, "logit_bias": {7: float("-inf"), 12: 1.5}}
     assert model.calls == [
-        ("load", "fake", {"device": "cpu", "context": 64}),
+        ("load", "fake", {"device": "cpu", "context": 64, "kv_cache": "bf16"}),
         ("generate", "hi", generation),
     ]
 

@@ -25,14 +25,17 @@ def allocated(engine: Engine, context: int) -> int:
     return int(engine.device.telemetry["buffer_bytes"] + engine.device.telemetry["mapped_bytes"])
 
 
+@pytest.mark.parametrize("cache_dtype", [None, "bf16"])
 @pytest.mark.parametrize("context", [400, 1032])
 @pytest.mark.parametrize("architecture", ["gemma3", "qwen3"])
-def test_the_estimate_is_what_a_run_allocates(tmp_path: Path, architecture: str, context: int) -> None:
+def test_the_estimate_is_what_a_run_allocates(
+    tmp_path: Path, architecture: str, context: int, cache_dtype: str | None
+) -> None:
     """Within 5 %; after prompts that fill the context but for the answer."""
     write_hf(tmp_path / "m", architecture, max_position_embeddings=4096)
     folder, device = open_model(tmp_path / "m"), open_device(None)
-    found = fit.estimate(folder, context, fit.available_nbytes(device), device.heap_alignment)
-    assert found.total == pytest.approx(allocated(Engine(device, folder), context), rel=0.05)
+    found = fit.estimate(folder, context, fit.available_nbytes(device), device.heap_alignment, cache_dtype)
+    assert found.total == pytest.approx(allocated(Engine(device, folder, cache_dtype), context), rel=0.05)
 
 
 @pytest.mark.real

@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cached import CACHE_DTYPES, as_cache, as_doubles
 from fastgo import tolerances
 from fastgo.ops import attention, cases, rope_attention, rope_cache
 from harness import Array, error, random_rows, run, run_wide
 from variants import Variant
 
-CACHE_DTYPES = [np.float32, np.float16]
 
-
-def random_cache(seed: int, used: int, kv_heads: int, capacity: int, head_dim: int, dtype: type) -> Array:
+def random_cache(seed: int, used: int, kv_heads: int, capacity: int, head_dim: int, dtype: str) -> Array:
     """Two sequences. The first, and what lies beyond the `used` positions, must not be read: NaN."""
-    cache = random_rows(seed, 2, kv_heads, capacity, head_dim).astype(dtype)
+    cache = random_rows(seed, 2, kv_heads, capacity, head_dim)
     cache[0] = np.nan
     cache[:, :, used:] = np.nan
-    return cache
+    return as_cache(cache, dtype)
 
 
 def positions_from(first: int, rows: int) -> Array:
@@ -28,7 +27,7 @@ def positions_from(first: int, rows: int) -> Array:
 
 
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
-def test_attention(variant: Variant, dtype: type) -> None:
+def test_attention(variant: Variant, dtype: str) -> None:
     for case in cases.ATTENTION:
         rows, heads, kv_heads, head_dim, capacity, first, window = case
         used = first + rows
@@ -41,12 +40,12 @@ def test_attention(variant: Variant, dtype: type) -> None:
         }
         attributes = {"scale": head_dim**-0.5, "window": window}
         got = variant.call(run, "attention", inputs, attributes)["y"]
-        caches = [inputs[name][1:, :, :used].astype(np.float64) for name in ("k_cache", "v_cache")]
+        caches = [as_doubles(inputs[name][1:, :, :used]) for name in ("k_cache", "v_cache")]
         q = inputs["q"].astype(np.float64)
         want = attention.reference(q, *caches, inputs["positions"], np.zeros(rows, np.int32), **attributes)
         worst = error(got, want)
-        print(f"worst attention {variant.name} {np.dtype(dtype).name} {case} {worst:.2g}")
-        precision = tolerances.attention_precision(variant.name, np.dtype(dtype).name, head_dim, rows)
+        print(f"worst attention {variant.name} {dtype} {case} {worst:.2g}")
+        precision = tolerances.attention_precision(variant.name, dtype, head_dim, rows)
         assert worst <= tolerances.KERNELS["attention", precision], case
 
 
@@ -106,23 +105,25 @@ def rope_cache_inputs(case: tuple[int, ...], has_head_norm: bool, rotary_dim: in
 
 
 def in_doubles(inputs: dict[str, Array]) -> dict[str, Array]:
-    return {name: x if x.dtype == np.int32 else x.astype(np.float64) for name, x in inputs.items()}
+    return {name: x if x.dtype == np.int32 else as_doubles(x) for name, x in inputs.items()}
 
 
 @pytest.mark.parametrize("has_head_norm", [False, True])
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
-def test_rope_cache(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+def test_rope_cache(variant: Variant, dtype: str, has_head_norm: bool) -> None:
     for case in cases.ROPE_CACHE:
         rows, *_, first = case
         inputs = rope_cache_inputs(case, has_head_norm)
-        inputs |= {name: inputs[name].astype(dtype) for name in ("k_cache", "v_cache")}
+        inputs |= {name: as_cache(inputs[name], dtype) for name in ("k_cache", "v_cache")}
         got = variant.call(run, "rope_cache", inputs, {"eps": 1e-6})
         want = rope_cache.reference(**in_doubles(inputs), eps=1e-6)
-        check_rope_cache(variant, case, got, want, np.dtype(dtype).name)
+        written = dict(got)
+        got |= {name: as_doubles(got[name]) for name in ("k_cache", "v_cache")}
+        check_rope_cache(variant, case, got, want, dtype)
         for name in ("k_cache", "v_cache"):
             kept = np.ones(inputs[name].shape, bool)
             kept[1, :, first : first + rows] = False
-            np.testing.assert_array_equal(got[name][kept], inputs[name][kept])
+            np.testing.assert_array_equal(written[name][kept], inputs[name][kept])
 
 
 @pytest.mark.parametrize("is_interleaved", [False, True])
@@ -139,51 +140,40 @@ def test_rope_cache_of_a_part_of_the_head(variant: Variant, has_head_norm: bool,
             check_rope_cache(variant, case, got, want, "float32")
 
 
-def test_rope_cache_in_bfloat16(variant: Variant) -> None:
-    for case in cases.ROPE_CACHE:
-        inputs = rope_cache_inputs(case, True)
-        caches = {name: (inputs[name].view(np.uint32) >> 16).astype(np.uint16) for name in ("k_cache", "v_cache")}
-        widened = {name: (bits.astype(np.uint32) << 16).view(np.float32) for name, bits in caches.items()}
-        got = variant.call(run, "rope_cache", inputs | caches, {"eps": 1e-6})
-        got |= {name: (got[name].astype(np.uint32) << 16).view(np.float32) for name in caches}
-        want = rope_cache.reference(**in_doubles(inputs | widened), eps=1e-6)
-        check_rope_cache(variant, case, got, want, "bfloat16")
-
-
 @pytest.mark.parametrize("has_head_norm", [False, True])
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
-def test_rope_attention(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+def test_rope_attention(variant: Variant, dtype: str, has_head_norm: bool) -> None:
     """One row: the same caches and attention as by the two kernels; what lies beyond is not read."""
     check_rope_attention(variant, run, dtype, has_head_norm)
 
 
 @pytest.mark.parametrize("has_head_norm", [False, True])
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
-def test_rope_attention_split(variant: Variant, dtype: type, has_head_norm: bool) -> None:
+def test_rope_attention_split(variant: Variant, dtype: str, has_head_norm: bool) -> None:
     """The form for wide devices, in several parts."""
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
     check_rope_attention(variant, run_wide, dtype, has_head_norm)
 
 
-def check_rope_attention(variant: Variant, run: Callable[..., Any], dtype: type, has_head_norm: bool) -> None:
+def check_rope_attention(variant: Variant, run: Callable[..., Any], dtype: str, has_head_norm: bool) -> None:
     for heads, kv_heads, head_dim, capacity, position, window in cases.ROPE_ATTENTION:
         inputs = rope_cache_inputs((1, heads, kv_heads, head_dim, capacity, position), has_head_norm)
-        inputs |= {name: inputs[name].astype(dtype) for name in ("k_cache", "v_cache")}
         for name in ("k_cache", "v_cache"):
             inputs[name][0] = np.nan
             inputs[name][:, :, position:] = np.nan
+            inputs[name] = as_cache(inputs[name], dtype)
         attributes = {"scale": head_dim**-0.5, "window": window, "eps": 1e-6}
         got = variant.call(run, "rope_attention", inputs, attributes)
         seen = {n: x[1:, :, : position + 1] if n.endswith("cache") else x for n, x in in_doubles(inputs).items()}
         seen["sequences"] = np.zeros(1, np.int32)
         keys, values, y = rope_attention.reference(**seen, **attributes)
         case = (1, heads, kv_heads, head_dim, capacity, position)
-        written = {n: got[n][1:, :, : position + 1] for n in ("k_cache", "v_cache")}
-        check_rope_cache(variant, case, written | {"q_out": y}, (y, keys, values), np.dtype(dtype).name)
+        written = {n: as_doubles(got[n][1:, :, : position + 1]) for n in ("k_cache", "v_cache")}
+        check_rope_cache(variant, case, written | {"q_out": y}, (y, keys, values), dtype)
         # The own key and value are rounded to the cache's type before they are used.
         worst = error(got["y"], y)
-        rounding = tolerances.KERNELS["rope_cache", np.dtype(dtype).name] + position * 2.0**-22
+        rounding = tolerances.KERNELS["rope_cache", dtype] + position * 2.0**-22
         assert worst <= 5 * rounding, (case, worst)
 
 

@@ -6,23 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cached import CACHE_DTYPES, as_cache, as_doubles
 from fastgo import tolerances
 from fastgo.ops import attention_split, cases
 from harness import Array, error, random_rows, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from variants import Variant
-
-DTYPES = ["float32", "float16", "bfloat16"]
-
-
-def as_cache(values: Array, dtype: str) -> tuple[Array, Array]:
-    """The values as the device gets them, and what they then are in float64."""
-    if dtype == "bfloat16":
-        bits = (values.view(np.uint32) >> 16).astype(np.uint16)
-        return bits, (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    narrow = values.astype(dtype)
-    return narrow, narrow.astype(np.float64)
 
 
 def check(variant: Variant, inputs: dict[str, Array], attributes: dict[str, Any], dtype: str, case: object) -> None:
@@ -31,7 +21,8 @@ def check(variant: Variant, inputs: dict[str, Array], attributes: dict[str, Any]
         {n: a if a.dtype == np.int32 else a.astype(np.float64) for n, a in inputs.items()},
     )
     for name in ("k_cache", "v_cache"):
-        device_inputs[name], doubles[name] = as_cache(inputs[name], dtype)
+        device_inputs[name] = as_cache(inputs[name], dtype)
+        doubles[name] = as_doubles(device_inputs[name])
     got = variant.call(run, "attention_split", device_inputs, attributes)
     attributes = {name: value for name, value in attributes.items() if name != "splits"}
     y, log_sum_exp = attention_split.reference(**doubles, **attributes)
@@ -55,7 +46,7 @@ def inputs_of(rows: int, heads: int, kv_heads: int, head_dim: int, capacity: int
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
 def test_attention_split(variant: Variant, dtype: str) -> None:
     for case in cases.ATTENTION_SPLIT:
         *shape, window = case

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastgo.cli import ui
+from fastgo.cli.formats import KV_CACHE_HELP, KV_CACHE_METAVAR
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def bench(
     baseline: Annotated[
         Path | None, typer.Option(help="JSON of an earlier run; exit code 9 if a test became slower.")
     ] = None,
+    kv_cache: Annotated[str | None, typer.Option(help=KV_CACHE_HELP, metavar=KV_CACHE_METAVAR)] = None,
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
     """Measure prefill and decode."""
@@ -55,8 +57,8 @@ def bench(
     from fastgo.bench import machine
 
     earlier = baselines.load(baseline) if baseline is not None else None
-    engine = _open(model, device)
-    facts = {"model": engine.folder.name, **machine.facts(engine.device)}
+    engine = _open(model, device, kv_cache)
+    facts = {"model": engine.folder.name, "kv_cache": engine.cache_dtype, **machine.facts(engine.device)}
     dissects = stages or kernels
     rows = _dissect(engine, sizes, repeats, stages, kernels) if dissects else _measure(engine, sizes, batches, repeats)
     rows = [{**row, **facts} for row in rows]
@@ -80,15 +82,17 @@ def _numbers(option: str, text: str, smallest: int = 0) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _open(model: str, device: str | None) -> Engine:
+def _open(model: str, device: str | None, kv_cache: str | None) -> Engine:
     from fastgo.assets import repository
     from fastgo.engine.devices import device_errors, open_device
     from fastgo.engine.engine import Engine
+    from fastgo.ops.cache_format import check_cache_format
 
+    check_cache_format(kv_cache)
     with ui.progress() as progress:
         folder = repository.open_model(model, progress=progress)
     with device_errors():
-        return Engine(open_device(device), folder)
+        return Engine(open_device(device), folder, kv_cache)
 
 
 def _measure(engine: Engine, sizes: dict[str, list[int]], batches: list[int], repeats: int) -> list[dict[str, Any]]:

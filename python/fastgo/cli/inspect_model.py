@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastgo.cli import ui
-from fastgo.cli.formats import Format
+from fastgo.cli.formats import KV_CACHE_HELP, KV_CACHE_METAVAR, Format
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def inspect_model(
     output: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.TABLE,
     fit: Annotated[bool, typer.Option("--fit", help="Show instead whether it fits into the device's memory.")] = False,
     context: Annotated[int | None, typer.Option(min=1, help="Length of the context for --fit, in tokens.")] = None,
+    kv_cache: Annotated[str | None, typer.Option(help=KV_CACHE_HELP, metavar=KV_CACHE_METAVAR)] = None,
     device: Annotated[str | None, typer.Option(help="Device for --fit; see `fastgo env`.")] = None,
 ) -> None:
     """Show a model's architecture, tensor formats, tokenizer and files."""
@@ -27,7 +28,7 @@ def inspect_model(
     with ui.progress() as progress:
         folder = repository.open_model(model, progress=progress)
     if fit:
-        _show_fit(folder, context, device, output)
+        _show_fit(folder, context, kv_cache, device, output)
         return
     facts = describe(folder)
     if output is Format.JSON:
@@ -101,7 +102,9 @@ def _show(facts: dict[str, Any]) -> None:
     ui.table([(file["name"], ui.size(file["bytes"])) for file in facts["files"]], header=("file", "size"), right=(1,))
 
 
-def _show_fit(folder: ModelFolder, context: int | None, device: str | None, output: Format) -> None:
+def _show_fit(
+    folder: ModelFolder, context: int | None, kv_cache: str | None, device: str | None, output: Format
+) -> None:
     """Shows the bytes that the model takes. Raises OutOfMemoryError if the device has fewer."""
     from fastgo.engine.devices import open_device
     from fastgo.engine.fit import available_nbytes, estimate, refusal
@@ -110,7 +113,7 @@ def _show_fit(folder: ModelFolder, context: int | None, device: str | None, outp
     if context is not None and context > limit:
         raise UsageError(f"--context: the model's own limit is {limit} tokens, found {context}")
     opened = open_device(device)
-    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment)
+    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment, kv_cache)
     facts = {name: value for name, value in vars(found).items() if name != "context"}
     if output is Format.JSON:
         ui.json_data({"context": found.context, "fits": found.fits, "total": found.total, **facts})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastgo.cli import ui
+from fastgo.cli.formats import KV_CACHE_HELP, KV_CACHE_METAVAR
 from fastgo.cli.sampling_options import LogprobWriter, check, read_logit_bias
 from fastgo.errors import UsageError
 
@@ -69,6 +70,7 @@ def run(
         bool | None, typer.Option("--think/--no-think", help="Think before the answer, for models that can do either.")
     ] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Length of the context in tokens.")] = None,
+    kv_cache: Annotated[str | None, typer.Option(help=KV_CACHE_HELP, metavar=KV_CACHE_METAVAR)] = None,
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
     """Answer a prompt, or hold a conversation."""
@@ -91,7 +93,7 @@ def run(
     import fastgo
 
     with ui.progress() as progress:
-        llm = fastgo.load(model, device=device, context=context, progress=progress)
+        llm = fastgo.load(model, device=device, context=context, kv_cache=kv_cache, progress=progress)
     if max_tokens is None and (raw or not llm.is_chat):
         max_tokens = _CONTINUATION_TOKENS
     options["max_tokens"] = max_tokens

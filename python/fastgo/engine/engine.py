@@ -18,6 +18,7 @@ from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
 from fastgo.models.rope import rope_frequencies
+from fastgo.ops.cache_format import check_cache_format, default_cache_format
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,17 @@ class WeightRecord:
 class Engine:
     """Weights and constants of one model on one device.
 
-    Raises InvalidFileError when a weight is missing or has a wrong shape, DeviceError when mapping fails.
+    `cache_dtype` is what keys and values are kept in: one of CACHE_FORMATS, None for the model's own. Raises UsageError
+    for another, InvalidFileError when a weight is missing or has a wrong shape, DeviceError when mapping fails.
     """
 
-    def __init__(self, device: _fastmetal.Device, folder: ModelFolder) -> None:
+    def __init__(self, device: _fastmetal.Device, folder: ModelFolder, cache_dtype: str | None = None) -> None:
+        check_cache_format(cache_dtype)
         self.device = device
         self.folder = folder
         self.config = folder.config
         self.architecture = get_architecture(self.config.architecture)
+        self.cache_dtype = cache_dtype or default_cache_format(entry.format for entry in folder.tensors.values())
         self._check_weights()
         shards = [device.map_file(str(folder.shard_path(i))) for i in range(len(folder.manifest.shards))]
         self.weights = {
@@ -48,16 +52,6 @@ class Engine:
         }
         self.rope = self._rope_table(self.config.rope)
         self.local_rope = self._rope_table(self.config.local_rope) if self.config.local_rope else None
-
-    @property
-    def is_float32(self) -> bool:
-        """All weights are float32: the model is run to be exact, so its cache is float32 as well."""
-        return all(weight.format == "f32" for weight in self.weights.values())
-
-    @property
-    def cache_dtype(self) -> str:
-        """What keys and values are kept in."""
-        return "f32" if self.is_float32 else "f16"
 
     def check_ids(self, ids: Sequence[int], room: int) -> None:
         """Raises UsageError unless there are ids, all of the vocabulary, and not more than `room`."""

@@ -16,6 +16,7 @@ from fastgo.graph.dag import ELEMENT_BYTES, Graph
 from fastgo.graph.passes import run_passes
 from fastgo.graph.plan import plan_arena
 from fastgo.models.config import ModelConfig
+from fastgo.ops.cache_format import check_cache_format, default_cache_format
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class Fit:
         return self.total <= self.available
 
 
-def estimate(folder: ModelFolder, context: int, available: int, alignment: int) -> Fit:
-    """The fit of a model on a device with `available` bytes whose heaps align to `alignment`."""
-    dtype = _cache_dtype(folder)
+def estimate(folder: ModelFolder, context: int, available: int, alignment: int, cache_dtype: str | None = None) -> Fit:
+    """The fit of a model on a device with `available` bytes whose heaps align to `alignment`.
+
+    `cache_dtype`: as for Engine. Raises UsageError for an unknown one.
+    """
+    dtype = _cache_dtype(folder, cache_dtype)
     # Decode, the last chunk of a prompt, and the chunks before it if there are any.
     passes = (1, min(context, MAX_ROWS), *((MAX_ROWS,) if context > MAX_ROWS else ()))
     scratch = sum(_arena_nbytes(folder, rows, context, dtype, alignment) for rows in passes) + 4 * context
@@ -64,17 +68,20 @@ def available_nbytes(device: _fastmetal.Device) -> int:
     return int(device.info["memory_bytes"])
 
 
-def fitting_context(folder: ModelFolder, device: _fastmetal.Device, wanted: int | None) -> int | None:
+def fitting_context(
+    folder: ModelFolder, device: _fastmetal.Device, wanted: int | None, cache_dtype: str | None = None
+) -> int | None:
     """The context to open a model with: the one wanted, else the model's own limit (None) or what fits of it.
 
-    Raises OutOfMemoryError if the wanted context, or any at all, does not fit; it tells the largest that does.
+    `cache_dtype`: as for Engine. Raises UsageError for an unknown one, OutOfMemoryError if the wanted context, or any
+    at all, does not fit; it tells the largest that does.
     """
     limit, available = folder.config.max_position_embeddings, available_nbytes(device)
     context = min(wanted or limit, limit)
-    kv_cache = kv_cache_nbytes(folder.config, context, _cache_dtype(folder), device.heap_alignment)
+    kv_cache = kv_cache_nbytes(folder.config, context, _cache_dtype(folder, cache_dtype), device.heap_alignment)
     if 2 * (folder.nbytes + kv_cache) <= available:
         return wanted  # far from the limit: scratch need not be planned
-    found = estimate(folder, context, available, device.heap_alignment)
+    found = estimate(folder, context, available, device.heap_alignment, cache_dtype)
     if found.fits:
         return wanted
     if wanted is None and found.largest_context:
@@ -98,8 +105,9 @@ def kv_cache_nbytes(config: ModelConfig, capacity: int, dtype: str, alignment: i
     return 2 * config.num_hidden_layers * (-(-nbytes // alignment) * alignment)
 
 
-def _cache_dtype(folder: ModelFolder) -> str:
-    return "f32" if all(entry.format == "f32" for entry in folder.tensors.values()) else "f16"
+def _cache_dtype(folder: ModelFolder, wanted: str | None) -> str:
+    check_cache_format(wanted)
+    return wanted or default_cache_format(entry.format for entry in folder.tensors.values())
 
 
 def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, alignment: int) -> int:

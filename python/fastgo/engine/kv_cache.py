@@ -18,7 +18,7 @@ def cache_capacity(tokens: int, limit: int) -> int:
 
 
 class KvCache:
-    """For each layer keys and values (num_sequences, num_key_value_heads, capacity, head_dim), dtype "f32" or "f16"."""
+    """Keys and values of each layer, (num_sequences, num_key_value_heads, capacity, head_dim) in one of the formats."""
 
     def __init__(
         self, device: _fastmetal.Device, config: ModelConfig, capacity: int, dtype: str, num_sequences: int = 1

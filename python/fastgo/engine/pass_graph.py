@@ -31,7 +31,7 @@ def add_forward_pass(
 
     Args:
         cache_shape: of a layer's keys: (num_sequences, num_key_value_heads, capacity, head_dim).
-        cache_dtype: "f16" or "f32".
+        cache_dtype: one of CACHE_FORMATS.
     """
     weights: dict[str, Tensor] = {}
 

@@ -17,12 +17,12 @@ def attention(
 ) -> Tensor:
     """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) -> like q.
 
-    Larger heads and bfloat16 caches go to attention_split, which has every other variant too.
+    Larger heads go to attention_split, which has every other variant too.
     Row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means all from the
     start.
     """
     head_dim = k_cache.shape[3]
-    if head_dim > _HEAD_DIM_STEPS[-1] or k_cache.dtype == "bf16":
+    if head_dim > _HEAD_DIM_STEPS[-1]:
         return attention_split(q, k_cache, v_cache, positions, sequences, scale=scale, window=window)[0]
     y = q.graph.output("attention", q.shape)
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}

@@ -54,8 +54,8 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   {"attention_" #name "_d32", &attention<T>}, {"attention_" #name "_d64", &attention<T>}, \
       {"attention_" #name "_d128", &attention<T>}, {"attention_" #name "_d256", &attention<T>},
 
-extern const NativeKernel attention_kernels[] = {FASTGO_ATTENTION_KERNELS(f32, float)
-                                                     FASTGO_ATTENTION_KERNELS(f16, std::uint16_t)};
+extern const NativeKernel attention_kernels[] = {FASTGO_ATTENTION_KERNELS(f32, float) FASTGO_ATTENTION_KERNELS(
+    f16, std::uint16_t) FASTGO_ATTENTION_KERNELS(bf16, Bfloat)};
 extern const NativeTable attention_table = {attention_kernels,
                                             sizeof(attention_kernels) / sizeof(attention_kernels[0])};
 

@@ -103,8 +103,8 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
   {"rope_attention_" #name "_d64", &rope_attention<T>}, {"rope_attention_" #name "_d128", &rope_attention<T>}, \
       {"rope_attention_" #name "_d256", &rope_attention<T>},
 
-extern const NativeKernel rope_attention_kernels[] = {FASTGO_ROPE_ATTENTION_KERNELS(f32, float)
-                                                          FASTGO_ROPE_ATTENTION_KERNELS(f16, std::uint16_t)};
+extern const NativeKernel rope_attention_kernels[] = {FASTGO_ROPE_ATTENTION_KERNELS(
+    f32, float) FASTGO_ROPE_ATTENTION_KERNELS(f16, std::uint16_t) FASTGO_ROPE_ATTENTION_KERNELS(bf16, Bfloat)};
 extern const NativeTable rope_attention_table = {rope_attention_kernels,
                                                  sizeof(rope_attention_kernels) / sizeof(rope_attention_kernels[0])};
 

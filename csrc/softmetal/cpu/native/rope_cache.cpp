@@ -55,7 +55,8 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
 }  // namespace
 
 extern const NativeKernel rope_cache_kernels[] = {{"rope_cache_f32", &rope_cache<float>},
-                                                  {"rope_cache_f16", &rope_cache<std::uint16_t>}};
+                                                  {"rope_cache_f16", &rope_cache<std::uint16_t>},
+                                                  {"rope_cache_bf16", &rope_cache<Bfloat>}};
 extern const NativeTable rope_cache_table = {rope_cache_kernels,
                                              sizeof(rope_cache_kernels) / sizeof(rope_cache_kernels[0])};
 

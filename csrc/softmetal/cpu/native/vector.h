@@ -96,7 +96,20 @@ inline float bfloat_to_float(std::uint16_t b) {
   return value;
 }
 
-// A vector of consecutive cache elements, float or half bits.
+// A bfloat16 of the cache; a bare std::uint16_t is the bits of a half.
+struct Bfloat {
+  std::uint16_t bits;
+};
+
+// Rounded to nearest, ties to even; NaN stays NaN.
+inline Bfloat float_to_bfloat(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) return {static_cast<std::uint16_t>(bits >> 16 | 0x40)};
+  return {static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)};
+}
+
+// A vector of consecutive cache elements.
 inline Vector load_as_float(const float* p) { return load(p); }
 
 inline Vector load_as_float(const std::uint16_t* p) {
@@ -113,9 +126,27 @@ inline Vector load_as_float(const std::uint16_t* p) {
 #endif
 }
 
+inline Vector load_as_float(const Bfloat* p) {
+#if defined(__AVX512F__)
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return reinterpret_cast<Vector>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+#elif defined(__AVX2__)
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return reinterpret_cast<Vector>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+#elif defined(__aarch64__)
+  return reinterpret_cast<Vector>(vshll_n_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)), 16));
+#else
+  Vector v;
+  for (int i = 0; i < width; i++) v[i] = bfloat_to_float(p[i].bits);
+  return v;
+#endif
+}
+
 inline float scalar_as_float(float x) { return x; }
+inline float scalar_as_float(Bfloat b) { return bfloat_to_float(b.bits); }
 inline float scalar_as_float(std::uint16_t h) { return half_to_float(h); }
 inline void store_from_float(float* p, float x) { *p = x; }
+inline void store_from_float(Bfloat* p, float x) { *p = float_to_bfloat(x); }
 inline void store_from_float(std::uint16_t* p, float x) { *p = float_to_half(x); }
 
 inline float horizontal_sum(Vector v) {

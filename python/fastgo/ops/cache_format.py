@@ -1,0 +1,26 @@
+"""What cached keys and values may be kept as: the names that users give, and the one that a model has by default.
+
+Formats are dtypes of the graph; attention and rope_cache have a kernel for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastgo.errors import UsageError
+
+CACHE_FORMATS = ("f16", "bf16", "f32")
+
+
+def check_cache_format(name: str | None) -> None:
+    """Raises UsageError for a name that is no format; None stands for the model's own."""
+    if name is not None and name not in CACHE_FORMATS:
+        raise UsageError(
+            f"there is no key/value cache in {name!r}, expected one of {', '.join(CACHE_FORMATS)}",
+            hint="leave out --kv-cache for the model's own",
+        )
+
+
+def default_cache_format(weight_formats: Iterable[str]) -> str:
+    """f32 for a model whose weights are all float32, which is run to be exact; else f16."""
+    return "f32" if all(name == "f32" for name in weight_formats) else "f16"
