@@ -49,6 +49,7 @@ def test_presets() -> None:
     ]  # fmt: skip
     assert format_of(Recipe("q4"), "lm_head.weight") == "q6_k"
     assert format_of(Recipe("q8"), "model.norm.weight", (256,), "f16") == "f32"
+    assert format_of(Recipe("q4"), "model.layers.5.mlp.gate.weight") == "bf16"
 
 
 def test_presets_fall_back_where_rows_are_short_and_never_grow_a_tensor() -> None:

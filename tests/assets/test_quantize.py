@@ -134,3 +134,22 @@ def test_a_zero_point_helps_one_sided_weights() -> None:
     for name in OWN[::2]:
         plain, shifted = (np.square(round_trip(n, values) - values).mean() for n in (name, f"{name}_zero"))
         assert shifted < 0.5 * plain
+
+
+def test_importance_moves_the_error_to_columns_that_count_less() -> None:
+    values = weights()
+    importance = np.where(np.arange(values.shape[1]) % 4 == 0, 100, 1).astype(np.float32)
+    for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k", "int4_g32", "int4_g64_zero"):
+        weighted = dequantize_planes(name, quantize(FORMATS[name], values, importance))
+        plain_error, error = (
+            (importance * np.square(found - values)).sum() for found in (round_trip(name, values), weighted)
+        )
+        assert error < plain_error, name
+
+
+def test_a_search_finds_the_scale_of_weights_that_are_already_rounded() -> None:
+    """Integers times a scale that float16 holds come back exactly."""
+    integers = np.random.default_rng(3).integers(-8, 8, (8, 256)).astype(np.float32)
+    integers[:, ::32], integers[:, 1::32] = -8, 7
+    for name in ("q4_0", "q4_1", "int4_g32_zero"):
+        np.testing.assert_array_equal(round_trip(name, integers * np.float32(0.0625)), integers * np.float32(0.0625))

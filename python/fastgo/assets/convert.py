@@ -32,7 +32,7 @@ from fastgo.assets.safetensors import ShardWriter, TensorPlan
 from fastgo.assets.source import Source, SourceTensor, check_complete
 from fastgo.assets.storage import Progress
 
-IMPORTER_VERSION = 2  # goes up whenever an import of the same file gives another folder
+IMPORTER_VERSION = 3  # goes up whenever an import of the same file gives another folder
 MAX_SHARD_NBYTES = 4 << 30
 _SPACE_FOR_OTHER_FILES = 64 << 20  # tokenizer, manifest, headers
 LOSSLESS = Recipe()

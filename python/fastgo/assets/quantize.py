@@ -1,8 +1,7 @@
 """Weights to the planes of any format: rounding for floats, and for quantised formats the scale that fits best.
 
-Formats without a minimum try scales around the largest weight's, formats with one try ranges around the block's; each
-try is refined by least squares and the one with the least squared error wins. Scales are rounded to how they are
-stored before the integers are chosen, so that those round off the scale's own error.
+`scale_search.py` looks for scales and minima. They are rounded to how they are stored before the integers are chosen,
+so that those round off the scale's own error. Our own int4 searches too, but no weight leaves the rounding bound.
 
 Units: weights; a block has as many as share one scale.
 """
@@ -15,42 +14,60 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat
+from fastgo.assets.scale_search import inverse, pairs_of_factors, ranges, round_to, squared_error, symmetric_scales
 from fastgo.assets.split_bytes import split_bytes
 from fastgo.errors import InvalidFileError
 
 _SUPER_BLOCK = 256
+_PARTS = _SUPER_BLOCK // SUB_BLOCK
 _MAX_SUB_SCALE = 63  # 6 bits
-_TRIES = tuple(0.1 * step for step in range(-10, 11))  # added to the number of levels that a block's range is cut into
+_SUPER_REFITS = 2
+_GROUP_TRIES = tuple(1 - 0.01 * step for step in range(20))  # of the scale that cuts nothing off
 _LARGEST_FLOAT16 = 65504.0
 
 
-def quantize(format: QuantFormat, weights: Float32s) -> Mapping[str, Array]:
+def quantize(format: QuantFormat, weights: Float32s, importance: Float32s | None = None) -> Mapping[str, Array]:
     """The planes of some rows in `format`, by role, each of its own dtype and shape.
 
     Args:
         weights: float32 (rows, columns), finite; columns a multiple of the format's block size.
+        importance: float32 (columns,), positive: how much the squared error of a column's weights counts; by default
+            all columns count the same. Formats with eight bits round to the nearest whatever it is.
     Raises:
         InvalidFileError: the weights leave the range of the format's scales.
     """
     rows = len(weights)
     if not format.is_quantised:
         return {"low": _to_float(format.name, weights)}
+    count = np.ones_like(weights) if importance is None else np.broadcast_to(importance, weights.shape)
+    roles = [plane.role for plane in format.planes]
+
+    def blocks_of(size: int) -> tuple[Float32s, Float32s]:
+        return weights.reshape(-1, size), count.reshape(-1, size)
+
     if format.group_size is not None:
-        planes = _groups(format, weights.reshape(-1, format.group_size or weights.shape[1]))
+        planes = _groups(format, *blocks_of(format.group_size or weights.shape[1]))
     elif format.name == "q8_0":
         planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
     elif format.name == "q8_split":
         planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
         planes["low"], planes["high"] = split_bytes(planes["low"])
     elif format.name == "q6_k":
-        planes = _six_bits(weights.reshape(-1, 16))
-    elif "super_mins" in (plane.role for plane in format.planes):
-        planes = _super_blocks(weights.reshape(-1, SUB_BLOCK), _bits(format))
-    elif "mins" in (plane.role for plane in format.planes):
-        planes = _scales_and_mins(weights.reshape(-1, SUB_BLOCK), _bits(format))
+        planes = _six_bits(*blocks_of(16))
+    elif "super_mins" in roles:
+        planes = _super_blocks(*blocks_of(SUB_BLOCK), _bits(format))
+    elif "mins" in roles:
+        planes = _scales_and_mins(*blocks_of(SUB_BLOCK), _bits(format))
     else:
-        planes = _scales_only(weights.reshape(-1, SUB_BLOCK), _bits(format))
+        planes = _scales_only(*blocks_of(SUB_BLOCK), _bits(format))
     return {plane.role: planes[plane.role].reshape(rows, -1) for plane in format.planes}
+
+
+def quantize_without_search(format: QuantFormat, weights: Float32s) -> Mapping[str, Array]:
+    """As `quantize`, for our own formats: each scale cuts nothing off. What the device's kernel does."""
+    groups = weights.reshape(-1, format.group_size or weights.shape[1])
+    planes = _groups(format, groups, np.ones_like(groups), tries=(1.0,))
+    return {plane.role: planes[plane.role].reshape(len(weights), -1) for plane in format.planes}
 
 
 def _bits(format: QuantFormat) -> int:
@@ -78,28 +95,20 @@ def to_float16(values: Float32s) -> npt.NDArray[np.float16]:
     return values.astype(np.float16)
 
 
-def _inverse(scale: Float32s) -> Float32s:
-    """1 / scale; 0 for 0."""
-    inverse: Float32s = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=np.abs(scale) > 1e-30)
-    return inverse
-
-
-def _round(values: Float32s, low: int, high: int) -> Float32s:
-    rounded: Float32s = np.clip(np.rint(values), low, high)
-    return rounded
-
-
 def _bytes_and_scales(blocks: Float32s) -> dict[str, Array]:
     scales = to_float16(np.abs(blocks).max(axis=1) / np.float32(127))
-    integers = _round(blocks * _inverse(scales.astype(np.float32))[:, None], -127, 127)
+    integers = round_to(blocks * inverse(scales.astype(np.float32))[:, None], -127, 127)
     return {"low": integers.astype(np.int8), "scales": scales}
 
 
-def _groups(format: QuantFormat, groups: Float32s) -> dict[str, Array]:
+def _groups(
+    format: QuantFormat, groups: Float32s, importance: Float32s, tries: tuple[float, ...] = _GROUP_TRIES
+) -> dict[str, Array]:
     """Our own formats. Every weight is off by half a step at most.
 
     A step is the largest weight over 127 or 7, or with a zero point the range (which takes in 0) over 255 or 15;
-    rounded up to float16, so that no integer is cut off.
+    rounded up to float16, so that no integer is cut off. Four bits try smaller scales, which cut the largest weights
+    off by as much as that bound allows.
     """
     has_zeros = any(plane.role == "zeros" for plane in format.planes)
     is_eight_bits = format.kernel == "int8"
@@ -109,14 +118,35 @@ def _groups(format: QuantFormat, groups: Float32s) -> dict[str, Array]:
         steps = (np.maximum(groups.max(axis=1), np.float32(0)) - low) / np.float32(highest - lowest)
     else:
         steps = np.abs(groups).max(axis=1) / np.float32(127 if is_eight_bits else 7)
-    scales = _float16_above(steps)
-    inverse = _inverse(scales.astype(np.float32))
-    zeros = _round(lowest - low * inverse, lowest, highest) if has_zeros else np.full_like(low, format.zero_point)
-    integers = np.clip(np.rint(groups * inverse[:, None]) + zeros[:, None], lowest, highest)
     if is_eight_bits:
-        return {"low": integers.astype(np.int8), "scales": scales, "zeros": zeros.astype(np.int8)}
-    planes = pack_integers(integers.astype(np.uint8).reshape(-1, SUB_BLOCK), 4)
-    return planes | {"scales": scales, "zeros": zeros.astype(np.uint8)}
+        planes, _ = _grouped_integers(groups, low, steps, (lowest, highest), format.zero_point, has_zeros)
+        return {role: plane.astype(np.int8 if role != "scales" else np.float16) for role, plane in planes.items()}
+    best: dict[str, Array] = {}
+    best_error = np.full(len(groups), np.inf, np.float32)
+    for part in tries:
+        tried, difference = _grouped_integers(
+            groups, low, steps * np.float32(part), (lowest, highest), format.zero_point, has_zeros
+        )
+        error = np.einsum("ij,ij->i", importance, difference * difference)
+        is_better = (error < best_error) & ((np.abs(difference).max(axis=1) <= steps / 2) | (part == 1))
+        best_error = np.where(is_better, error, best_error)
+        for role, plane in tried.items():
+            better = is_better[:, None] if plane.ndim > 1 else is_better
+            best[role] = np.where(better, plane, best.get(role, plane))
+    packed = pack_integers(best["low"].astype(np.uint8).reshape(-1, SUB_BLOCK), 4)
+    return packed | {"scales": best["scales"], "zeros": best["zeros"].astype(np.uint8)}
+
+
+def _grouped_integers(
+    groups: Float32s, low: Float32s, steps: Float32s, limits: tuple[int, int], zero_point: int, has_zeros: bool
+) -> tuple[dict[str, Array], Float32s]:
+    """Planes before packing with a scale of `steps` or a little more, and what they are off by."""
+    scales = _float16_above(steps)
+    width = scales.astype(np.float32)
+    by = inverse(width)
+    zeros = round_to(limits[0] - low * by, *limits) if has_zeros else np.full_like(low, zero_point)
+    integers = np.clip(np.rint(groups * by[:, None]) + zeros[:, None], *limits)
+    return {"low": integers, "scales": scales, "zeros": zeros}, (integers - zeros[:, None]) * width[:, None] - groups
 
 
 def _float16_above(values: Float32s) -> npt.NDArray[np.float16]:
@@ -125,136 +155,110 @@ def _float16_above(values: Float32s) -> npt.NDArray[np.float16]:
     return np.where(nearest.astype(np.float32) < values, np.nextafter(nearest, np.float16(np.inf)), nearest)
 
 
-def _symmetric_scales(blocks: Float32s, limit: int) -> Float32s:
-    """For each block the scale with which integers from -limit to limit - 1 come closest to it."""
-    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)[:, 0]
-    best = np.zeros_like(extreme)
-    best_gain = np.zeros_like(extreme)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for step in _TRIES:
-            integers = _round(blocks * (-(limit + np.float32(step)) * _inverse(extreme))[:, None], -limit, limit - 1)
-            product = np.einsum("ij,ij->i", blocks, integers)
-            square = np.einsum("ij,ij->i", integers, integers)
-            # Least squares: the scale product / square lowers the squared error by product² / square.
-            scale = product * _inverse(square)
-            gain = product * scale
-            is_better = gain > best_gain
-            best[is_better], best_gain[is_better] = scale[is_better], gain[is_better]
-    return best
-
-
-def _scales_only(blocks: Float32s, bits: int) -> dict[str, Array]:
+def _scales_only(blocks: Float32s, importance: Float32s, bits: int) -> dict[str, Array]:
     limit = 1 << (bits - 1)
-    scales = to_float16(_symmetric_scales(blocks, limit))
-    integers = _round(blocks * _inverse(scales.astype(np.float32))[:, None], -limit, limit - 1)
+    scales = to_float16(symmetric_scales(blocks, importance, limit))
+    integers = round_to(blocks * inverse(scales.astype(np.float32))[:, None], -limit, limit - 1)
     return pack_integers((integers + limit).astype(np.uint8), bits) | {"scales": scales}
 
 
-def _six_bits(blocks: Float32s) -> dict[str, Array]:
+def _six_bits(blocks: Float32s, importance: Float32s) -> dict[str, Array]:
     """Blocks of 16 with 8-bit scales, a float16 scale for 16 of them."""
     limit = 32
-    wanted = _symmetric_scales(blocks, limit).reshape(-1, _SUPER_BLOCK // 16)
+    wanted = symmetric_scales(blocks, importance, limit).reshape(-1, _SUPER_BLOCK // 16)
     super_scales = to_float16(np.abs(wanted).max(axis=1) / np.float32(127))
     supers = super_scales.astype(np.float32)[:, None]
-    scales = _round(wanted * _inverse(supers), -127, 127)
-    integers = _round(blocks * _inverse(scales * supers).reshape(-1, 1), -limit, limit - 1)
+    scales = round_to(wanted * inverse(supers), -127, 127)
+    integers = round_to(blocks * inverse(scales * supers).reshape(-1, 1), -limit, limit - 1)
     planes = pack_integers((integers + limit).astype(np.uint8).reshape(-1, SUB_BLOCK), 6)
     return planes | {"scales": scales.astype(np.int8), "super_scales": super_scales}
 
 
-def _ranges(blocks: Float32s, levels: int, lowest: float) -> tuple[Float32s, Float32s]:
-    """For each block scale and offset with which scale * (0 .. levels) + offset comes closest to it.
-
-    `lowest` is 0 if the offset must not be positive, infinity if it is free.
-    """
-    low = np.minimum(blocks.min(axis=1), np.float32(lowest))
-    span = _inverse(np.maximum(blocks.max(axis=1) - low, 0))
-    total = blocks.sum(axis=1)
-    best_scale, best_offset = np.zeros_like(low), low.copy()
-    best_error = np.einsum("ij,ij->i", blocks - low[:, None], blocks - low[:, None])
-    for step in _TRIES:
-        integers = _round((blocks - low[:, None]) * ((levels + np.float32(step)) * span)[:, None], 0, levels)
-        scale, offset = _least_squares(blocks, integers, total, lowest)
-        error = _squared_error(blocks, integers, scale, offset)
-        is_better = (error < best_error) & (scale >= 0)
-        for best, found in ((best_scale, scale), (best_offset, offset), (best_error, error)):
-            best[is_better] = found[is_better]
-    return best_scale, best_offset
-
-
-def _least_squares(blocks: Float32s, integers: Float32s, total: Float32s, lowest: float) -> tuple[Float32s, Float32s]:
-    """Scale and offset, not above `lowest`, with which `integers` come closest to `blocks`."""
-    count = np.float32(blocks.shape[1])
-    sums = integers.sum(axis=1)
-    squares = np.einsum("ij,ij->i", integers, integers)
-    products = np.einsum("ij,ij->i", blocks, integers)
-    inverse = _inverse(count * squares - sums * sums)
-    scale = (count * products - total * sums) * inverse
-    offset = (squares * total - sums * products) * inverse
-    # All integers the same: any offset would do, so none is taken.
-    is_above = (offset > lowest) | (inverse == 0)
-    scale = np.where(is_above, products * _inverse(squares), scale)
-    return scale, np.where(is_above, np.float32(0), offset)
-
-
-def _squared_error(blocks: Float32s, integers: Float32s, scale: Float32s, offset: Float32s) -> Float32s:
-    difference = integers * scale[:, None]
-    difference += offset[:, None]
-    difference -= blocks
-    error: Float32s = np.einsum("ij,ij->i", difference, difference)
-    return error
-
-
 def _nearest(blocks: Float32s, scale: Float32s, offset: Float32s, levels: int) -> Float32s:
-    return _round((blocks - offset[:, None]) * _inverse(scale)[:, None], 0, levels)
+    return round_to((blocks - offset[:, None]) * inverse(scale)[:, None], 0, levels)
 
 
-def _scales_and_mins(blocks: Float32s, bits: int) -> dict[str, Array]:
+def _scales_and_mins(blocks: Float32s, importance: Float32s, bits: int) -> dict[str, Array]:
     levels = (1 << bits) - 1
-    scale, offset = _ranges(blocks, levels, np.inf)
+    scale, offset = ranges(blocks, importance, levels, np.inf)
     scales, mins = to_float16(scale), to_float16(offset)
     integers = _nearest(blocks, scales.astype(np.float32), mins.astype(np.float32), levels)
     return pack_integers(integers.astype(np.uint8), bits) | {"scales": scales, "mins": mins}
 
 
-def _super_blocks(blocks: Float32s, bits: int) -> dict[str, Array]:
+def _super_blocks(blocks: Float32s, importance: Float32s, bits: int) -> dict[str, Array]:
     """Blocks of 32 with 6-bit scales and minima, float16 ones for eight of them."""
     levels = (1 << bits) - 1
-    scale, offset = _ranges(blocks, levels, 0.0)
+    scale, offset = ranges(blocks, importance, levels, 0.0)
     super_scales, scales = _six_bit_factors(scale)
     super_mins, mins = _six_bit_factors(-offset)
-    step = np.repeat(super_scales.astype(np.float32), _SUPER_BLOCK // SUB_BLOCK)
-    min_step = np.repeat(super_mins.astype(np.float32), _SUPER_BLOCK // SUB_BLOCK)
-    best_error = np.full_like(scale, np.inf)
-    best = {"integers": np.zeros_like(blocks), "scales": scales, "mins": mins}
-    # Rounding both factors on their own is not the best pair: the neighbours may come closer.
-    for scale_change in (0, -1, 1):
-        for min_change in (0, -1, 1):
-            tried = {
-                "scales": np.clip(scales + scale_change, 0, _MAX_SUB_SCALE),
-                "mins": np.clip(mins + min_change, 0, _MAX_SUB_SCALE),
-            }
-            effective = (tried["scales"] * step, -tried["mins"] * min_step)
-            tried["integers"] = _nearest(blocks, *effective, levels)
-            error = _squared_error(blocks, tried["integers"], *effective)
-            is_better = error < best_error
-            best_error = np.where(is_better, error, best_error)
-            for name, values in tried.items():
-                chosen = is_better if values.ndim == 1 else is_better[:, None]
-                best[name] = np.where(chosen, values, best[name])
+    scales, mins, integers, error = _best_factors(
+        blocks, importance, levels, (super_scales, scales), (super_mins, mins)
+    )
+    best: dict[str, Array] = {
+        "scales": scales, "mins": mins, "super_scales": super_scales, "super_mins": super_mins, "integers": integers,
+    }  # fmt: skip
+    best_error = error.reshape(-1, _PARTS).sum(axis=1)
+    for _ in range(_SUPER_REFITS):
+        tried = _refitted_supers(blocks, importance, best)
+        pairs = ((tried[0], best["scales"]), (tried[1], best["mins"]))
+        scales, mins, integers, error = _best_factors(blocks, importance, levels, *pairs)
+        is_better = (found := error.reshape(-1, _PARTS).sum(axis=1)) < best_error
+        best_error = np.where(is_better, found, best_error)
+        parts: tuple[Array, ...] = (scales, mins, *tried, integers)
+        for name, values in zip(best, parts, strict=True):
+            chosen = is_better if len(values) == len(is_better) else np.repeat(is_better, _PARTS)
+            best[name] = np.where(chosen if values.ndim == 1 else chosen[:, None], values, best[name])
     return pack_integers(best["integers"].astype(np.uint8), bits) | {
         "scales": best["scales"].astype(np.uint8),
         "mins": best["mins"].astype(np.uint8),
-        "super_scales": super_scales,
-        "super_mins": super_mins,
+        "super_scales": best["super_scales"],
+        "super_mins": best["super_mins"],
     }
+
+
+def _best_factors(
+    blocks: Float32s, importance: Float32s, levels: int, scale: tuple[Array, Array], low: tuple[Array, Array]
+) -> tuple[Float32s, Float32s, Float32s, Float32s]:
+    """6-bit scales and minima, the integers and the error, for each a float16 step and a first guess.
+
+    Rounding both factors on their own is not the best pair: the neighbours may come closer.
+    """
+    step, min_step = (np.repeat(supers.astype(np.float32), _PARTS) for supers, _ in (scale, low))
+    best = (scale[1], low[1], np.zeros_like(blocks), np.full(len(blocks), np.inf, np.float32))
+    for scale_change in (0, -1, 1):
+        for min_change in (0, -1, 1):
+            scales = np.clip(scale[1] + scale_change, 0, _MAX_SUB_SCALE)
+            mins = np.clip(low[1] + min_change, 0, _MAX_SUB_SCALE)
+            effective = (scales * step, -mins * min_step)
+            integers = _nearest(blocks, *effective, levels)
+            error = squared_error(blocks, importance, integers, *effective)
+            is_better = error < best[3]
+            best = (
+                np.where(is_better, scales, best[0]),
+                np.where(is_better, mins, best[1]),
+                np.where(is_better[:, None], integers, best[2]),
+                np.where(is_better, error, best[3]),
+            )
+    return best
+
+
+def _refitted_supers(
+    blocks: Float32s, importance: Float32s, chosen: Mapping[str, Array]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    """The float16 steps of scales and minima that suit the chosen integers best, neither of them negative."""
+    by_scale = (chosen["integers"] * chosen["scales"][:, None]).reshape(-1, _SUPER_BLOCK)
+    by_min = np.repeat(-chosen["mins"], SUB_BLOCK).reshape(-1, _SUPER_BLOCK)
+    targets, count = blocks.reshape(-1, _SUPER_BLOCK), importance.reshape(-1, _SUPER_BLOCK)
+    super_scales, super_mins = pairs_of_factors(targets, count, by_scale, by_min)
+    return to_float16(np.maximum(super_scales, 0)), to_float16(np.maximum(super_mins, 0))
 
 
 def _six_bit_factors(values: Float32s) -> tuple[npt.NDArray[np.float16], Float32s]:
     """A float16 step for every eight values, none of them negative, and each value's nearest multiple, 0 to 63."""
-    steps = to_float16(values.reshape(-1, _SUPER_BLOCK // SUB_BLOCK).max(axis=1) / np.float32(_MAX_SUB_SCALE))
-    inverse = np.repeat(_inverse(steps.astype(np.float32)), _SUPER_BLOCK // SUB_BLOCK)
-    return steps, _round(values * inverse, 0, _MAX_SUB_SCALE)
+    steps = to_float16(values.reshape(-1, _PARTS).max(axis=1) / np.float32(_MAX_SUB_SCALE))
+    per_step = np.repeat(inverse(steps.astype(np.float32)), _PARTS)
+    return steps, round_to(values * per_step, 0, _MAX_SUB_SCALE)
 
 
 def pack_integers(integers: Bytes, bits: int) -> dict[str, Array]:

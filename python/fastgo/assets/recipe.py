@@ -1,7 +1,7 @@
 """Which format each tensor of a converted model gets.
 
 A preset says what matrices become, by their part in the model; rules by name come before it. A preset never makes a
-tensor larger than it is in the source, and vectors (norms) are always float32.
+tensor larger than it is in the source and leaves the routers of experts alone; vectors (norms) are always float32.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastgo.errors import UsageError
 from fastgo.models.config import ModelConfig
 
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
+_ROUTER = "mlp.gate.weight"  # small, and a wrong choice of experts costs more than any rounding of them
 _SENSITIVE = ("self_attn.v_proj.weight", "mlp.down_proj.weight")
 _FALLBACK_OF_SUPER_BLOCKS: Mapping[str, str] = MappingProxyType({"q4_k": "q4_1", "q5_k": "q5_1", "q6_k": "q8_0"})
 
@@ -76,7 +77,7 @@ class Recipe:
         for pattern, wanted in self.rules:
             if fnmatchcase(name, pattern):
                 return _checked(FORMATS[wanted], name, shape)
-        if self.preset == "none":
+        if self.preset == "none" or name.endswith(_ROUTER):
             return stored
         rows, columns = matrix_shape(shape)
         target = _fitting(FORMATS[self._preset_format(name, config)], columns)

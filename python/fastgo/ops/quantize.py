@@ -1,4 +1,4 @@
-"""quantize: floats to our own int8 and int4 formats, on the device; the twin of assets/quantize.py."""
+"""quantize: floats to our own int8 and int4 formats, on the device; the host's twin is `quantize_without_search`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _lower(node: Node) -> list[KernelCall]:
 
 def reference(x: Array, *, format: str) -> Mapping[str, Array]:
     """The planes by role."""
-    return host.quantize(quant.get_format(format), x.astype(np.float32))
+    return host.quantize_without_search(quant.get_format(format), x.astype(np.float32))
 
 
 QUANTIZE = Op("quantize", _lower, reference)
