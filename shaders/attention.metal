@@ -1,8 +1,8 @@
 // attention: causal scaled dot-product attention over the KV cache, with grouped heads and an optional sliding window.
 //
-//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
-//   row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means from the
-//   start
+//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T, see
+//   cache_row.h row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means
+//   from the start
 //
 // Grid: (heads, rows). The simdgroups of a threadgroup take every n-th position with an online softmax each (Milakov
 // and Gimelshein 2018) and are merged at the end. PER_LANE = head_dim / 32, rounded up.
@@ -10,6 +10,7 @@
 
 #include "include/attention_args.h"
 #include "include/attention_merge.h"
+#include "include/cache_row.h"
 using namespace metal;
 
 constant constexpr uint SIMDGROUPS = 4;
@@ -27,9 +28,10 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
   uint kv_head = group.x / (args.heads / args.kv_heads);
   ulong row_start = (ulong(group.y) * args.heads + group.x) * head_dim;
   uint sequence = min(uint(sequences[group.y]), args.num_sequences - 1);
-  ulong cache_start = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity * head_dim;
-  device const T* keys = k_cache + cache_start;
-  device const T* values = v_cache + cache_start;
+  ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
+  device const T* keys = k_cache + first_row * head_dim;
+  device const T* values = v_cache + first_row * head_dim;
 
   float query[PER_LANE];
   float sum[PER_LANE];
@@ -48,12 +50,13 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
       uint d = lane + i * 32;
       dot += d < head_dim ? query[i] * float(keys[ulong(p) * head_dim + d]) : 0.0f;
     }
-    float score = simd_sum(dot);
+    float score = simd_sum(dot) * row_scale(k_cache, elements, first_row + p);
     float new_max = max(running_max, score);
     float shrink = precise::exp(running_max - new_max);
     float weight = precise::exp(score - new_max);
     running_max = new_max;
     running_total = running_total * shrink + weight;
+    weight *= row_scale(v_cache, elements, first_row + p);
     for (uint i = 0; i < PER_LANE; i++) {
       uint d = lane + i * 32;
       sum[i] = sum[i] * shrink + (d < head_dim ? weight * float(values[ulong(p) * head_dim + d]) : 0.0f);
@@ -81,3 +84,4 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
+INSTANTIATE(int8, char)

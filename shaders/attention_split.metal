@@ -1,15 +1,16 @@
 // attention_split: attention over one part of the context at a time; attention_combine makes the whole of the parts.
 //
-//   q (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
-//   positions, sequences (rows,) int32; blocks (rows, 2) int32, see attention_range.h
-//   partial (rows, heads, splits, head_dim) float32: values weighted by e^(score - best)
-//   bests, totals (rows, heads, splits) float32: the best score of the part, the sum of its weights
+//   q (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T, see
+//   cache_row.h positions, sequences (rows,) int32; blocks (rows, 2) int32, see attention_range.h partial (rows, heads,
+//   splits, head_dim) float32: values weighted by e^(score - best) bests, totals (rows, heads, splits) float32: the
+//   best score of the part, the sum of its weights
 //
 // Grid: (kv_heads * tiles of HEADS query heads, rows, splits), one simdgroup each: every key and value is read once for
 // the HEADS heads that share it. Online softmax, Milakov and Gimelshein 2018; split as in Dao et al. 2023,
 // "Flash-Decoding". PER_LANE = head_dim / 32, rounded up.
 #include "include/attention_range.h"
 #include "include/attention_split_args.h"
+#include "include/cache_row.h"
 #include "include/soft_cap.h"
 
 constant bool has_blocks [[function_constant(0)]];
@@ -37,7 +38,8 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
   uint first_head = kv_head * group_heads + group.x % tiles * HEADS;
   uint heads = min(HEADS, (kv_head + 1) * group_heads - first_head);
   uint sequence = min(uint(sequences[group.y]), args.num_sequences - 1);
-  ulong cache_start = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity * head_dim;
+  ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
 
   int2 block = has_blocks ? int2(blocks[group.y * 2], blocks[group.y * 2 + 1]) : int2(0);
   uint2 range = visible_range(uint(positions[group.y]), args.window, args.capacity, block);
@@ -62,14 +64,17 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
   for (uint p = begin; p < end; p++) {
     float key[PER_LANE];
     float value[PER_LANE];
-    load_row<T, PER_LANE>(k_cache + cache_start + ulong(p) * head_dim, head_dim, lane, key);
-    load_row<T, PER_LANE>(v_cache + cache_start + ulong(p) * head_dim, head_dim, lane, value);
+    ulong row = first_row + p;
+    load_row<T, PER_LANE>(k_cache + row * head_dim, head_dim, lane, key);
+    load_row<T, PER_LANE>(v_cache + row * head_dim, head_dim, lane, value);
+    float key_scale = row_scale(k_cache, elements, row) * args.scale;
+    float value_scale = row_scale(v_cache, elements, row);
     for (uint h = 0; h < HEADS; h++) {
       float dot = 0.0f;
       for (uint i = 0; i < PER_LANE; i++) {
         dot += query[h][i] * key[i];
       }
-      float score = simd_sum(dot) * args.scale;
+      float score = simd_sum(dot) * key_scale;
       if (args.soft_cap != 0.0f) {
         score = capped(score, args.soft_cap);
       }
@@ -79,7 +84,7 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
       best[h] = new_best;
       total[h] = total[h] * shrink + weight;
       for (uint i = 0; i < PER_LANE; i++) {
-        sum[h][i] = sum[h][i] * shrink + weight * value[i];
+        sum[h][i] = sum[h][i] * shrink + weight * value_scale * value[i];
       }
     }
   }
@@ -113,3 +118,4 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
+INSTANTIATE(int8, char)

@@ -5,6 +5,7 @@
 // A step is the largest magnitude over 127 or 7, or with zero points the range (which takes in 0) over 255 or 15,
 // rounded up to float16, so that every weight is off by half a step at most. Grid: (groups of a row, rows), a simdgroup
 // each.
+#include "include/half_scale.h"
 #include "include/quant.h"
 
 struct QuantizeArgs {
@@ -19,13 +20,6 @@ struct Group {
   float highest;
   half scale;
 };
-
-constant constexpr float LARGEST_HALF = 65504.0f;
-
-inline half half_not_below(float x) {
-  half nearest = half(x);
-  return float(nearest) < x ? as_type<half>(ushort(as_type<ushort>(nearest) + 1)) : nearest;
-}
 
 // What the lanes find out together about `size` floats. `middle`: the integer that stands for 0 without zero points.
 inline Group measure(device const float* x, uint size, bool has_zeros, float lowest, float highest, float middle,
@@ -42,7 +36,7 @@ inline Group measure(device const float* x, uint size, bool has_zeros, float low
   Group group;
   group.lowest = lowest;
   group.highest = highest;
-  group.scale = half_not_below(min(step, LARGEST_HALF));
+  group.scale = half_scale(step);
   float scale = float(group.scale);
   group.inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   group.zero = has_zeros ? clamp(rint(lowest - low * group.inverse), lowest, highest) : middle;

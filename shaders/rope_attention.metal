@@ -1,7 +1,8 @@
 // rope_attention: rope_cache and attention of one row in one stage, for decode.
 //
 //   q, y (1, heads, head_dim), k, v (1, kv_heads, head_dim) float32; frequencies (head_dim / 2,) float32, radians a
-//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T; positions, sequences (1,) int32
+//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T (see cache_row.h); positions,
+//   sequences (1,) int32
 //
 // Grid: (heads). Each threadgroup norms and rotates its query and the row's key, and takes the row's own key and value
 // from registers; the first head of a group writes them to the cache, so nobody reads what is written in this stage.
@@ -9,6 +10,7 @@
 #include <metal_stdlib>
 
 #include "include/attention_merge.h"
+#include "include/cache_row.h"
 #include "include/rope_attention_args.h"
 using namespace metal;
 
@@ -59,29 +61,47 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
   uint kv_head = head / group;
   uint position = min(uint(positions[0]), args.capacity - 1);
   uint sequence = min(uint(sequences[0]), args.num_sequences - 1);
-  ulong cache_start = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity * head_dim;
-  device T* keys = k_cache + cache_start;
-  device T* values = v_cache + cache_start;
+  ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
+  device T* keys = k_cache + first_row * head_dim;
+  device T* values = v_cache + first_row * head_dim;
 
   float query[PER_LANE];
   float key[PER_LANE];
   rotate_head<PER_LANE>(q + head * head_dim, q_weight, frequencies, float(position), args.eps, lane, query);
   rotate_head<PER_LANE>(k + kv_head * head_dim, k_weight, frequencies, float(position), args.eps, lane, key);
+  device const float* value = v + kv_head * head_dim;
+  float largest_key = 0.0f;
+  float largest_value = 0.0f;
+  if (has_row_scales(k_cache)) {
+    for (uint i = 0; i < PER_LANE; i++) {
+      largest_key = max(largest_key, abs(key[i]));
+      largest_value = max(largest_value, abs(value[lane + i * 32]));
+    }
+    largest_key = simd_max(largest_key);
+    largest_value = simd_max(largest_value);
+  }
+  float key_scale = scale_of_row(k_cache, largest_key);
+  float value_scale = scale_of_row(v_cache, largest_value);
   float sum[PER_LANE];
   float own = 0.0f;
   bool writes = simdgroup == 0 && head % group == 0;
+  if (writes && lane == 0) {
+    store_row_scale(k_cache, elements, first_row + position, key_scale);
+    store_row_scale(v_cache, elements, first_row + position, value_scale);
+  }
   for (uint i = 0; i < PER_LANE; i++) {
     ulong at = ulong(position) * head_dim + lane + i * 32;
-    T stored_key = T(key[i]);
-    T stored_value = T(v[kv_head * head_dim + lane + i * 32]);
+    T stored_key = as_element<T>(key[i], key_scale);
+    T stored_value = as_element<T>(value[lane + i * 32], value_scale);
     if (writes) {
       keys[at] = stored_key;
       values[at] = stored_value;
     }
     query[i] *= args.scale;
-    own += query[i] * float(stored_key);
+    own += query[i] * float(stored_key) * key_scale;
     // The row's own position is the first simdgroup's first.
-    sum[i] = simdgroup == 0 ? float(stored_value) : 0.0f;
+    sum[i] = simdgroup == 0 ? float(stored_value) * value_scale : 0.0f;
   }
   own = simd_sum(own);
   float running_max = simdgroup == 0 ? own : LOWEST;
@@ -92,12 +112,13 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
     for (uint i = 0; i < PER_LANE; i++) {
       dot += query[i] * float(keys[ulong(p) * head_dim + lane + i * 32]);
     }
-    float score = simd_sum(dot);
+    float score = simd_sum(dot) * row_scale(k_cache, elements, first_row + p);
     float new_max = max(running_max, score);
     float shrink = precise::exp(running_max - new_max);
     float weight = precise::exp(score - new_max);
     running_max = new_max;
     running_total = running_total * shrink + weight;
+    weight *= row_scale(v_cache, elements, first_row + p);
     for (uint i = 0; i < PER_LANE; i++) {
       sum[i] = sum[i] * shrink + weight * float(values[ulong(p) * head_dim + lane + i * 32]);
     }
@@ -123,3 +144,4 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
+INSTANTIATE(int8, char)

@@ -1,8 +1,9 @@
 // rope_attention_split: rope_attention over one part of the context at a time; attention_combine makes the whole.
 //
 //   q (1, heads, head_dim), k, v (1, kv_heads, head_dim) float32; frequencies (head_dim / 2,) float32, radians a
-//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T; positions, sequences (1,) int32
-//   partial (1, heads, splits, head_dim), bests, totals (1, heads, splits) float32, see attention_split
+//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T (see cache_row.h); positions,
+//   sequences (1,) int32 partial (1, heads, splits, head_dim), bests, totals (1, heads, splits) float32, see
+//   attention_split
 //
 // Grid: (heads, splits). Each threadgroup norms and rotates its query; the first part of a head also takes the row's
 // own key and value, and that of a group's first head writes them to the cache, so nobody reads what this stage writes.
@@ -11,6 +12,7 @@
 #include <metal_stdlib>
 
 #include "include/attention_split_args.h"
+#include "include/cache_row.h"
 #include "include/rope_attention_args.h"
 using namespace metal;
 
@@ -19,13 +21,34 @@ constant bool has_head_norm [[function_constant(0)]];
 constant constexpr uint SIMDGROUPS = 8;
 constant constexpr uint BATCH = 4;
 
-template <typename To, typename From, uint WIDTH>
-inline vec<To, WIDTH> converted(vec<From, WIDTH> from) {
-  vec<To, WIDTH> to;
+template <typename T, uint WIDTH>
+inline vec<float, WIDTH> loaded(vec<T, WIDTH> from) {
+  vec<float, WIDTH> to;
   for (uint i = 0; i < WIDTH; i++) {
-    to[i] = To(from[i]);
+    to[i] = float(from[i]);
   }
   return to;
+}
+
+template <typename T, uint WIDTH>
+inline vec<T, WIDTH> stored(vec<float, WIDTH> from, float scale) {
+  vec<T, WIDTH> to;
+  for (uint i = 0; i < WIDTH; i++) {
+    to[i] = as_element<T>(from[i], scale);
+  }
+  return to;
+}
+
+// The largest magnitude of a row that the lanes of a simdgroup hold together.
+template <uint WIDTH, uint VECTORS>
+inline float largest_of(thread const vec<float, WIDTH>* row) {
+  float largest = 0.0f;
+  for (uint i = 0; i < VECTORS; i++) {
+    for (uint j = 0; j < WIDTH; j++) {
+      largest = max(largest, abs(row[i][j]));
+    }
+  }
+  return simd_max(largest);
 }
 
 // Called by one simdgroup: x normed, rotated and written to `out`.
@@ -74,7 +97,9 @@ kernel void rope_attention_split(
   uint kv_head = head / group_heads;
   uint position = min(uint(positions[0]), args.capacity - 1);
   uint sequence = min(uint(sequences[0]), args.num_sequences - 1);
-  ulong cache_start = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity * head_dim;
+  ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+  ulong cache_start = first_row * head_dim;
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
   device const vec<T, WIDTH>* keys = (device const vec<T, WIDTH>*)(k_cache + cache_start) + lane;
   device const vec<T, WIDTH>* values = (device const vec<T, WIDTH>*)(v_cache + cache_start) + lane;
   bool is_first = group.y == 0;
@@ -97,18 +122,31 @@ kernel void rope_attention_split(
   float best = LOWEST_ATTENTION_SCORE;
   float total = 0.0f;
   if (is_first && simdgroup == 0) {
+    Floats key[VECTORS];
+    Floats value[VECTORS];
+    for (uint i = 0; i < VECTORS; i++) {
+      key[i] = ((threadgroup const Floats*)key_row)[i * 32 + lane];
+      value[i] = ((device const Floats*)(v + kv_head * head_dim))[i * 32 + lane];
+    }
+    bool is_scaled = has_row_scales(k_cache);
+    float key_scale = scale_of_row(k_cache, is_scaled ? largest_of<WIDTH, VECTORS>(key) : 0.0f);
+    float value_scale = scale_of_row(v_cache, is_scaled ? largest_of<WIDTH, VECTORS>(value) : 0.0f);
+    bool writes = head % group_heads == 0;
+    if (writes && lane == 0) {
+      store_row_scale(k_cache, elements, first_row + position, key_scale);
+      store_row_scale(v_cache, elements, first_row + position, value_scale);
+    }
     float own = 0.0f;
     for (uint i = 0; i < VECTORS; i++) {
-      vec<T, WIDTH> stored_key = converted<T, float, WIDTH>(((threadgroup const Floats*)key_row)[i * 32 + lane]);
-      vec<T, WIDTH> stored_value =
-          converted<T, float, WIDTH>(((device const Floats*)(v + kv_head * head_dim))[i * 32 + lane]);
-      if (head % group_heads == 0) {
+      vec<T, WIDTH> stored_key = stored<T, WIDTH>(key[i], key_scale);
+      vec<T, WIDTH> stored_value = stored<T, WIDTH>(value[i], value_scale);
+      if (writes) {
         ulong at = cache_start + ulong(position) * head_dim;
         ((device vec<T, WIDTH>*)(k_cache + at))[i * 32 + lane] = stored_key;
         ((device vec<T, WIDTH>*)(v_cache + at))[i * 32 + lane] = stored_value;
       }
-      own += dot(query[i], converted<float, T, WIDTH>(stored_key));
-      sum[i] = converted<float, T, WIDTH>(stored_value);
+      own += dot(query[i], loaded<T, WIDTH>(stored_key)) * key_scale;
+      sum[i] = loaded<T, WIDTH>(stored_value) * value_scale;
     }
     best = simd_sum(own);
     total = 1.0f;
@@ -122,11 +160,16 @@ kernel void rope_attention_split(
     // Positions beyond the end repeat the last with no weight.
     Floats key[BATCH][VECTORS];
     Floats value[BATCH][VECTORS];
+    float key_scale[BATCH];
+    float value_scale[BATCH];
     for (uint b = 0; b < BATCH; b++) {
+      ulong row = min(p + b, end - 1);
+      key_scale[b] = row_scale(k_cache, elements, first_row + row);
+      value_scale[b] = row_scale(v_cache, elements, first_row + row);
       for (uint i = 0; i < VECTORS; i++) {
-        ulong at = (ulong(min(p + b, end - 1)) * VECTORS + i) * 32;
-        key[b][i] = converted<float, T, WIDTH>(keys[at]);
-        value[b][i] = converted<float, T, WIDTH>(values[at]);
+        ulong at = (row * VECTORS + i) * 32;
+        key[b][i] = loaded<T, WIDTH>(keys[at]);
+        value[b][i] = loaded<T, WIDTH>(values[at]);
       }
     }
     float score[BATCH];
@@ -136,7 +179,7 @@ kernel void rope_attention_split(
       for (uint i = 0; i < VECTORS; i++) {
         product += dot(query[i], key[b][i]);
       }
-      product = simd_sum(product);
+      product = simd_sum(product) * key_scale[b];
       score[b] = p + b < end ? product : LOWEST_ATTENTION_SCORE;
       new_best = max(new_best, score[b]);
     }
@@ -149,6 +192,7 @@ kernel void rope_attention_split(
     for (uint b = 0; b < BATCH; b++) {
       float weight = p + b < end ? precise::exp(score[b] - new_best) : 0.0f;
       total += weight;
+      weight *= value_scale[b];
       for (uint i = 0; i < VECTORS; i++) {
         sum[i] += weight * value[b][i];
       }
@@ -197,3 +241,4 @@ kernel void rope_attention_split(
 INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
+INSTANTIATE(int8, char)

@@ -5,11 +5,12 @@
 //
 //   q, q_out (rows, heads, head_dim), k, v (rows, kv_heads, head_dim) float32
 //   frequencies (rotary_dim / 2,) float32: radians a position
-//   k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T
+//   k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T, see cache_row.h
 //
 // Grid: (heads + 2 kv_heads, rows), one simdgroup each.
 #include <metal_stdlib>
 
+#include "include/cache_row.h"
 #include "include/rope_cache_args.h"
 using namespace metal;
 
@@ -29,6 +30,24 @@ inline float head_scale(device const float* x, uint head_dim, float eps, uint la
   return precise::rsqrt(simd_sum(sum) / float(head_dim) + eps);
 }
 
+// A pair of a head, normed and rotated.
+inline float2 rotated(device const float* x, device const float* weight, uint2 at, float scale, float angle) {
+  float first = x[at.x] * scale;
+  float second = x[at.y] * scale;
+  if (has_head_norm) {
+    first *= weight[at.x];
+    second *= weight[at.y];
+  }
+  float c = precise::cos(angle);
+  float s = precise::sin(angle);
+  return float2(first * c - second * s, second * c + first * s);
+}
+
+// An element that does not rotate.
+inline float kept(device const float* x, device const float* weight, uint at, float scale) {
+  return has_head_norm ? x[at] * scale * weight[at] : x[at] * scale;
+}
+
 template <typename T>
 kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
                        device const float* k [[buffer(2)]], device const float* v [[buffer(3)]],
@@ -43,12 +62,24 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
   uint head_dim = args.head_dim;
   uint position = min(uint(positions[row]), args.capacity - 1);
   uint first_head = min(uint(sequences[row]), args.num_sequences - 1) * args.kv_heads;  // of the caches
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
   if (head >= args.heads + args.kv_heads) {
     uint kv_head = head - args.heads - args.kv_heads;
     device const float* source = v + (ulong(row) * args.kv_heads + kv_head) * head_dim;
-    device T* target = v_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
+    ulong target_row = ulong(first_head + kv_head) * args.capacity + position;
+    float largest = 0.0f;
+    if (has_row_scales(v_cache)) {
+      for (uint i = lane; i < head_dim; i += 32) {
+        largest = max(largest, abs(source[i]));
+      }
+      largest = simd_max(largest);
+    }
+    float value_scale = scale_of_row(v_cache, largest);
+    if (lane == 0) {
+      store_row_scale(v_cache, elements, target_row, value_scale);
+    }
     for (uint i = lane; i < head_dim; i += 32) {
-      target[i] = T(source[i]);
+      v_cache[target_row * head_dim + i] = as_element<T>(source[i], value_scale);
     }
     return;
   }
@@ -57,37 +88,42 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
   device const float* source = is_query ? q + (ulong(row) * args.heads + head) * head_dim
                                         : k + (ulong(row) * args.kv_heads + kv_head) * head_dim;
   float scale = has_head_norm ? head_scale(source, head_dim, args.eps, lane) : 1.0f;
+  device const float* weight = is_query ? q_weight : k_weight;
   uint half_dim = args.rotary_dim / 2;
   device float* query = q_out + (ulong(row) * args.heads + head) * head_dim;
-  device T* key = k_cache + (ulong(first_head + kv_head) * args.capacity + position) * head_dim;
+  ulong key_row = ulong(first_head + kv_head) * args.capacity + position;
+  device T* key = k_cache + key_row * head_dim;
+  float key_scale = 1.0f;
+  if (has_row_scales(k_cache) && !is_query) {
+    float largest = 0.0f;
+    for (uint i = lane; i < half_dim; i += 32) {
+      float2 pair = rotated(source, weight, pair_of(i, half_dim), scale, float(position) * frequencies[i]);
+      largest = max(largest, max(abs(pair.x), abs(pair.y)));
+    }
+    for (uint i = args.rotary_dim + lane; i < head_dim; i += 32) {
+      largest = max(largest, abs(kept(source, weight, i, scale)));
+    }
+    key_scale = scale_of_row(k_cache, simd_max(largest));
+    if (lane == 0) {
+      store_row_scale(k_cache, elements, key_row, key_scale);
+    }
+  }
   for (uint i = lane; i < half_dim; i += 32) {
     uint2 at = pair_of(i, half_dim);
-    float first = source[at.x] * scale;
-    float second = source[at.y] * scale;
-    if (has_head_norm) {
-      first *= is_query ? q_weight[at.x] : k_weight[at.x];
-      second *= is_query ? q_weight[at.y] : k_weight[at.y];
-    }
-    float angle = float(position) * frequencies[i];
-    float c = precise::cos(angle);
-    float s = precise::sin(angle);
+    float2 pair = rotated(source, weight, at, scale, float(position) * frequencies[i]);
     if (is_query) {
-      query[at.x] = first * c - second * s;
-      query[at.y] = second * c + first * s;
+      query[at.x] = pair.x;
+      query[at.y] = pair.y;
     } else {
-      key[at.x] = T(first * c - second * s);
-      key[at.y] = T(second * c + first * s);
+      key[at.x] = as_element<T>(pair.x, key_scale);
+      key[at.y] = as_element<T>(pair.y, key_scale);
     }
   }
   for (uint i = args.rotary_dim + lane; i < head_dim; i += 32) {
-    float kept = source[i] * scale;
-    if (has_head_norm) {
-      kept *= is_query ? q_weight[i] : k_weight[i];
-    }
     if (is_query) {
-      query[i] = kept;
+      query[i] = kept(source, weight, i, scale);
     } else {
-      key[i] = T(kept);
+      key[i] = as_element<T>(kept(source, weight, i, scale), key_scale);
     }
   }
 }
@@ -95,3 +131,4 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
 template [[host_name("rope_cache_f32")]] kernel decltype(rope_cache<float>) rope_cache<float>;
 template [[host_name("rope_cache_f16")]] kernel decltype(rope_cache<half>) rope_cache<half>;
 template [[host_name("rope_cache_bf16")]] kernel decltype(rope_cache<bfloat>) rope_cache<bfloat>;
+template [[host_name("rope_cache_int8")]] kernel decltype(rope_cache<char>) rope_cache<char>;

@@ -67,7 +67,7 @@ def test_the_sizes_of_caches(tmp_path: Path) -> None:
     write_hf(tmp_path / "m", "gemma3", max_position_embeddings=4096)
     folder, device = open_model(tmp_path / "m"), open_device(None)
     rows = 2 * 2 * 2 * 4096  # layers, keys and values, heads, tokens
-    sizes = {"f32": rows * 32 * 4, "f16": rows * 32 * 2, "bf16": rows * 32 * 2}
+    sizes = {"f32": rows * 32 * 4, "f16": rows * 32 * 2, "bf16": rows * 32 * 2, "int8": rows * (32 + 2)}
     assert set(sizes) == set(CACHE_FORMATS)
     for dtype, nbytes in sizes.items():
         assert fit.estimate(folder, 4096, 1 << 40, device.heap_alignment, dtype).kv_cache == nbytes
@@ -79,7 +79,7 @@ def test_the_default_and_a_wrong_name() -> None:
     device, folder = open_device(None), open_model(model)
     all_float32 = all(entry.format == "f32" for entry in folder.tensors.values())
     assert Engine(device, folder).cache_dtype == ("f32" if all_float32 else "f16")
-    with pytest.raises(UsageError, match=r"no key/value cache in 'q3', expected one of f16, bf16, f32"):
+    with pytest.raises(UsageError, match=r"no key/value cache in 'q3', expected one of f16, bf16, f32, int8"):
         fastgo.load(model, kv_cache="q3")
     with pytest.raises(UsageError, match="no key/value cache"):
         Engine(device, folder, "f64")

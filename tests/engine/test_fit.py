@@ -25,7 +25,7 @@ def allocated(engine: Engine, context: int) -> int:
     return int(engine.device.telemetry["buffer_bytes"] + engine.device.telemetry["mapped_bytes"])
 
 
-@pytest.mark.parametrize("cache_dtype", [None, "bf16"])
+@pytest.mark.parametrize("cache_dtype", [None, "bf16", "int8"])
 @pytest.mark.parametrize("context", [400, 1032])
 @pytest.mark.parametrize("architecture", ["gemma3", "qwen3"])
 def test_the_estimate_is_what_a_run_allocates(

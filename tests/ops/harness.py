@@ -71,6 +71,17 @@ class Weight:
         return quant.dequantize(self.format, self.planar, rows, columns).astype(np.float64).reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class Int8Cache:
+    """Keys or values (num_sequences, kv_heads, capacity, head_dim) int8, and the rows' scales, float16."""
+
+    elements: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float16]
+
+
+Input = Array | Weight | Int8Cache
+
+
 def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     outputs = {"x": graph.alias(t["x"]), "y": graph.output("y", t["x"].shape)}
     graph.add_node(op, dict(t), outputs, **attributes)
@@ -164,7 +175,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
 class Bench:
     """A graph whose inputs are given as arrays. `tensors` may be viewed before they are used by an operation."""
 
-    def __init__(self, inputs: Mapping[str, Array | Weight], width: int | None = None) -> None:
+    def __init__(self, inputs: Mapping[str, Input], width: int | None = None) -> None:
         self.device = open_device()
         self.graph = Graph(width or parallel_width(self.device.info))
         self.tensors: dict[str, Tensor] = {}
@@ -173,10 +184,13 @@ class Bench:
         for name, value in inputs.items():
             self._add(name, value)
 
-    def _add(self, name: str, value: Array | Weight) -> None:
+    def _add(self, name: str, value: Input) -> None:
         if isinstance(value, Weight):
             tensor = self.graph.tensor(name, value.shape, value.format, Storage.WEIGHT)
             content = value.planar
+        elif isinstance(value, Int8Cache):
+            tensor = self.graph.tensor(name, value.elements.shape, "int8", Storage.STATE)
+            content = np.concatenate([part.reshape(-1).view(np.uint8) for part in (value.elements, value.scales)])
         else:
             tensor = self.graph.tensor(name, value.shape, _DTYPES[value.dtype.name], Storage.STATE)
             content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
@@ -199,7 +213,7 @@ class Bench:
         self._outputs = {name: (lowering.memory(tensor), tensor) for name, tensor in outputs.items()}
         self._fill_arena_with_nan(lowering)
 
-    def run(self) -> dict[str, Array]:
+    def run(self) -> dict[str, Any]:
         """Runs the graph once; the outputs' values by name."""
         self.device.submit([self.program]).wait()
         for tensor, memory in self._memory.items():
@@ -214,26 +228,30 @@ class Bench:
                     memory = lowering.memory(tensor)
                     self.device.fill(memory.buffer, memory.offset, memory.nbytes, 0xFF).wait()
 
-    def _read(self, memory: Memory, tensor: Tensor) -> Array:
+    def _read(self, memory: Memory, tensor: Tensor) -> Array | Int8Cache:
         staging = self.device.buffer(memory.nbytes, "read back")
         self.device.copy(memory.buffer, memory.offset, staging, 0, memory.nbytes).wait()
+        if tensor.dtype == "int8":
+            elements = np.frombuffer(staging, np.int8, tensor.size).reshape(tensor.shape)
+            scales = np.frombuffer(staging, np.float16, offset=tensor.size).reshape(tensor.shape[:-1])
+            return Int8Cache(elements.copy(), scales.copy())
         dtype = _NUMPY_DTYPES[tensor.dtype]
         return np.frombuffer(staging, dtype, tensor.root.size).reshape(tensor.root.shape).copy()
 
 
-def run(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> dict[str, Array]:
+def run(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:
     """The outputs of one operation, by the kernel's names; an array that is updated in place is an input too."""
     return prepared(op, inputs, attributes).run()
 
 
-def run_wide(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> dict[str, Array]:
+def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:
     """`run` with the kernels that a GPU of 132 cores gets."""
     bench = Bench(inputs, 132)
     bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
     return bench.run()
 
 
-def prepared(op: str, inputs: Mapping[str, Array | Weight], attributes: Attributes) -> Bench:
+def prepared(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> Bench:
     """A bench with one operation, ready to run."""
     bench = Bench(inputs)
     bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))

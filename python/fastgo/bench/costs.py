@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastgo.assets import quant
-from fastgo.graph.dag import ELEMENT_BYTES, KernelCall, Node, Storage, Tensor
+from fastgo.graph.dag import KernelCall, Node, Storage, Tensor, dense_nbytes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
     for cache in cached:
         _, kv_heads, _, head_dim = cache.shape
         span = len(_visible_span(positions, node.window)) if is_attention else rows
-        nbytes += kv_heads * span * head_dim * ELEMENT_BYTES[cache.dtype]
+        nbytes += dense_nbytes((kv_heads, span, head_dim), cache.dtype)
     if is_attention and cached:
         seen = sum(len(_visible_span(range(p, p + 1), node.window)) for p in positions)
         operations += 4 * node.inputs["q"].shape[1] * seen

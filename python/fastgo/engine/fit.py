@@ -12,7 +12,7 @@ from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
 from fastgo.errors import OutOfMemoryError
-from fastgo.graph.dag import ELEMENT_BYTES, Graph
+from fastgo.graph.dag import Graph, dense_nbytes
 from fastgo.graph.passes import run_passes
 from fastgo.graph.plan import plan_arena
 from fastgo.models.config import ModelConfig
@@ -101,7 +101,7 @@ def refusal(folder: ModelFolder, found: Fit) -> OutOfMemoryError:
 
 def kv_cache_nbytes(config: ModelConfig, capacity: int, dtype: str, alignment: int) -> int:
     """Size of the heap that kv_cache.py allocates for `capacity` tokens."""
-    nbytes = config.num_key_value_heads * capacity * config.head_dim * ELEMENT_BYTES[dtype]
+    nbytes = dense_nbytes((config.num_key_value_heads, capacity, config.head_dim), dtype)
     return 2 * config.num_hidden_layers * (-(-nbytes // alignment) * alignment)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from fastgo import _fastmetal
-from fastgo.graph.dag import ELEMENT_BYTES
+from fastgo.graph.dag import ELEMENT_BYTES, ROW_SCALE_BYTES, dense_nbytes
 from fastgo.models.config import ModelConfig
 
 _SMALLEST_CAPACITY = 512
@@ -27,8 +29,7 @@ class KvCache:
         self.dtype = dtype
         self.shape = (num_sequences, config.num_key_value_heads, capacity, config.head_dim)
         self._device = device
-        self._row_nbytes = config.head_dim * ELEMENT_BYTES[dtype]
-        nbytes = num_sequences * config.num_key_value_heads * capacity * self._row_nbytes
+        nbytes = dense_nbytes(self.shape, dtype)
         alignment = device.heap_alignment
         step = -(-nbytes // alignment) * alignment
         heap = device.heap(2 * config.num_hidden_layers * step, "kv cache", device.info["has_unified_memory"])
@@ -43,13 +44,15 @@ class KvCache:
         last = None
         for mine, theirs in zip(self.buffers, other.buffers, strict=True):
             for target, source in zip(mine, theirs, strict=True):
-                for head in range(self.shape[0] * self.shape[1]):
-                    last = self._device.copy(
-                        source,
-                        head * other.capacity * self._row_nbytes,
-                        target,
-                        head * self.capacity * self._row_nbytes,
-                        tokens * self._row_nbytes,
-                    )
+                for (to, row), (begin, _) in zip(self._planes(), other._planes(), strict=True):
+                    for head in range(self.shape[0] * self.shape[1]):
+                        at, into = begin + head * other.capacity * row, to + head * self.capacity * row
+                        last = self._device.copy(source, at, target, into, tokens * row)
         if last is not None:
             last.wait()
+
+    def _planes(self) -> list[tuple[int, int]]:
+        """Where the elements begin, and the scales behind them if the format has any; with the bytes of a row."""
+        row = self.shape[3] * ELEMENT_BYTES[self.dtype]
+        scales = math.prod(self.shape[:3]) * row
+        return [(0, row), (scales, ROW_SCALE_BYTES[self.dtype])] if self.dtype in ROW_SCALE_BYTES else [(0, row)]

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "u8": 1}
+ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "u8": 1, "int8": 1}
+ROW_SCALE_BYTES = {"int8": 2}  # of the scales behind the elements of a cache, one for each row of the last dimension
+
+
+def dense_nbytes(shape: Sequence[int], dtype: str) -> int:
+    """Bytes of a dense tensor; only for dtypes with a fixed element size."""
+    return math.prod(shape) * ELEMENT_BYTES[dtype] + math.prod(shape[:-1]) * ROW_SCALE_BYTES.get(dtype, 0)
 
 
 class Storage(Enum):
@@ -63,7 +69,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes of a dense tensor of this shape; only for dtypes with a fixed element size."""
-        return self.size * ELEMENT_BYTES[self.dtype]
+        return dense_nbytes(self.shape, self.dtype)
 
     @property
     def is_contiguous(self) -> bool:

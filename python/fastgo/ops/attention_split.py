@@ -31,7 +31,7 @@ def attention_split(
     blocks: Tensor | None = None,
     splits: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) f32, f16 or bf16.
+    """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) of any cache format.
 
     Returns y like q, and the log-sum-exp of the scores (rows, heads) float32. Row r sees the positions (positions[r] -
     window, positions[r]] of sequence sequences[r], window 0: all from the start, and those of blocks[r] = [begin, end)

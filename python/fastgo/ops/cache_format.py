@@ -1,6 +1,7 @@
 """What cached keys and values may be kept as: the names that users give, and the one that a model has by default.
 
-Formats are dtypes of the graph; attention and rope_cache have a kernel for each.
+Formats are dtypes of the graph; attention and rope_cache have a kernel for each. int8: symmetric integers with a
+float16 scale for each row, which is a key or value of one head and token; all scales lie behind all rows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 
 from fastgo.errors import UsageError
 
-CACHE_FORMATS = ("f16", "bf16", "f32")
+CACHE_FORMATS = ("f16", "bf16", "f32", "int8")
 
 
 def check_cache_format(name: str | None) -> None:

@@ -8,7 +8,7 @@ from fastgo.ops.attention_split import combine_call, part_outputs
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 HEAD_DIMS = (64, 128, 256)  # the shader's instantiations
-DTYPES = ("f32", "f16", "bf16")  # of the caches
+DTYPES = ("f32", "f16", "bf16", "int8")  # of the caches
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
 _SPLIT_SIMDGROUPS = 8  # of rope_attention_split
 _MAX_SPLITS, _PART = 16, 32  # parts of the context, and positions that are worth one

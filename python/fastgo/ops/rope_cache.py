@@ -90,6 +90,18 @@ def rotate(x: Array, frequencies: Array, positions: Array, is_interleaved: bool)
     return rotated
 
 
+def int8_rows(x: Array) -> tuple[Array, Array]:
+    """What an int8 cache keeps of the rows x (..., head_dim): integers from -127 to 127, scales (...,) float16.
+
+    A scale is the largest magnitude over 127, rounded up, so that elements are off by half a step at most.
+    """
+    steps = np.abs(x).max(axis=-1) / 127
+    nearest = steps.astype(np.float16)
+    scales = np.where(nearest < steps, np.nextafter(nearest, np.float16(np.inf)), nearest)
+    inverse = np.divide(1.0, scales, out=np.zeros(scales.shape), where=scales > 0)
+    return np.rint(x * inverse[..., None]).astype(np.int8), scales
+
+
 def reference(
     q: Array,
     k: Array,
@@ -105,7 +117,7 @@ def reference(
     eps: float = 0.0,
     is_interleaved: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """The rotated q and the new caches."""
+    """The rotated q and the new caches, nothing of them rounded to the caches' format."""
     _, kv_heads, _, head_dim = k_cache.shape
     rows = q.shape[0]
     q_heads, k_heads = q.reshape(rows, -1, head_dim), k.reshape(rows, kv_heads, head_dim)
