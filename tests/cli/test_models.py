@@ -46,13 +46,83 @@ def test_convert_prints_sizes_and_bits(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--quantize", "q3"], ["--keep", "x"], ["--shard-size", "0"], ["--shard-size", "-1G"], ["--text", "no/such"]],
+    [
+        ["--quantize", "q3"],
+        ["--keep", "x"],
+        ["--shard-size", "0"],
+        ["--shard-size", "-1G"],
+        ["--text", "no/such"],
+        ["--group-size", "64"],
+        ["--group-size", "16", "--quantize", "q4"],
+        ["--group-size", "64", "--quantize", "q4-mixed"],
+        ["--rope-base", "-5"],
+        ["--rope-base", "nan"],
+        ["--rope-scaling", "dynamic:2"],
+        ["--rope-scaling", "yarn"],
+        ["--rope-scaling", "yarn:0"],
+        ["--rope-scaling", "yarn:1e400"],
+        ["--rope-scaling", '{"rope_type": "llama3", "factor": 8}'],
+        ["--rope-scaling", "{"],
+    ],
     ids=" ".join,
 )
 def test_wrong_options(tmp_path: Path, options: list[str]) -> None:
     write_hf(tmp_path / "m")
     result = invoke("convert", tmp_path / "m", tmp_path / "out", *options)
     assert result.exit_code == 2 and not result.stdout and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--quantize", "q4", "--group-size", "64"], {"int4_g64", "q8_0", "f32"}),
+        (["--quantize", "q8", "--group-size", "128"], {"int8_g128", "int8_g64", "f32"}),
+        (["--quantize", "q8", "--group-size", "32"], {"q8_0", "f32"}),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_group_sizes(tmp_path: Path, options: list[str], wanted: set[str]) -> None:
+    write_hf(tmp_path / "m")
+    result = invoke("convert", tmp_path / "m", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.stderr
+    assert {entry.format for entry in ModelFolder.open(tmp_path / "out").tensors.values()} == wanted
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        (["--rope-base", "500"], {"rope_theta": 500.0}),
+        (["--rope-scaling", "linear:4"], {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+        (["--rope-scaling", "yarn:2"], {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
+        (["--rope-scaling", json.dumps(YARN), "--rope-base", "1e3"], {"rope_scaling": YARN, "rope_theta": 1e3}),
+        (["--rope-scaling", "llama3:8"], {"rope_scaling": LLAMA3}),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_another_rotary_embedding(tmp_path: Path, options: list[str], changes: dict[str, object]) -> None:
+    """As if config.json had said so; and without it again."""
+    import fastgo
+
+    weights = {name: values * 8 for name, values in tensors().items()}
+    write_hf(tmp_path / "plain", weights=weights)
+    write_hf(tmp_path / "told", weights=weights, **changes)
+    for source, out, given in (("plain", "a", options), ("told", "b", []), ("a", "c", ["--rope-scaling", "none"])):
+        result = invoke("convert", tmp_path / source, tmp_path / out, *given)
+        assert result.exit_code == 0, result.stderr
+    found, wanted, back = (ModelFolder.open(tmp_path / name).config for name in ("a", "b", "c"))
+    assert (found.rope, found.local_rope) == (wanted.rope, None)
+    assert found.max_position_embeddings == max(256, int((found.rope.original_context or 256) * found.rope.factor))
+    assert (back.rope.scaling, back.rope.factor, back.rope.theta) == ("linear", 1.0, found.rope.theta)
+    ids = list(range(5, 45))
+    logits = []
+    for name in ("plain", "a", "b"):
+        with fastgo.load(tmp_path / name, "cpu", context=64) as model:
+            logits.append(model.logits(ids))
+    assert np.array_equal(logits[1], logits[2]) and np.abs(logits[0] - logits[1]).max() > 1e-2
 
 
 def test_export(tmp_path: Path, cache: Path) -> None:

@@ -18,7 +18,12 @@ from fastgo.models.config import ModelConfig
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 _ROUTER = "mlp.gate.weight"  # small, and a wrong choice of experts costs more than any rounding of them
 _SENSITIVE = ("self_attn.v_proj.weight", "mlp.down_proj.weight")
-_FALLBACK_OF_SUPER_BLOCKS: Mapping[str, str] = MappingProxyType({"q4_k": "q4_1", "q5_k": "q5_1", "q6_k": "q8_0"})
+_FALLBACK_OF_LONG_BLOCKS: Mapping[str, str] = MappingProxyType(
+    {
+        "q4_k": "q4_1", "q5_k": "q5_1", "q6_k": "q8_0",
+        "int8_g128": "int8_g64", "int8_g64": "q8_0", "int4_g128": "int4_g64", "int4_g64": "q4_0",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,26 @@ _PRESETS: Mapping[str, _Preset] = MappingProxyType(
         "q4": _Preset("q4_0", "q4_0", "q6_k"),
         "int8-channel": _Preset("int8_channel", "int8_channel", "int8_channel"),
         "q4-mixed": _Preset("q4_k", "q6_k", "q6_k"),
+        "q8-g64": _Preset("int8_g64", "int8_g64", "int8_g64"),
+        "q8-g128": _Preset("int8_g128", "int8_g128", "int8_g128"),
+        "q4-g64": _Preset("int4_g64", "int4_g64", "q6_k"),
+        "q4-g128": _Preset("int4_g128", "int4_g128", "q6_k"),
     }
 )
 NAMES = ("none", *_PRESETS)
+
+
+def grouped_preset(preset: str, group_size: int | None) -> str:
+    """The preset whose scales are for `group_size` weights; q8 and q4 have 32 by themselves. Raises UsageError."""
+    if group_size is None or (preset in ("q8", "q4") and group_size == 32):
+        return preset
+    grouped = f"{preset}-g{group_size}"
+    if grouped not in _PRESETS:
+        raise UsageError(
+            f"--group-size: expected 32, 64 or 128 with --quantize q8 or q4, found {group_size} with {preset[:40]}",
+            hint="the other formats have one group size",
+        )
+    return grouped
 
 
 @dataclass(frozen=True)
@@ -101,8 +123,8 @@ def _deserves_more(layer: int, layers: int) -> bool:
 
 def _fitting(target: QuantFormat, columns: int) -> QuantFormat | None:
     """The format, or the next that rows of this length can have; None if only plain floats will do."""
-    if columns % target.block_size and target.name in _FALLBACK_OF_SUPER_BLOCKS:
-        target = FORMATS[_FALLBACK_OF_SUPER_BLOCKS[target.name]]
+    while columns % target.block_size and target.name in _FALLBACK_OF_LONG_BLOCKS:
+        target = FORMATS[_FALLBACK_OF_LONG_BLOCKS[target.name]]
     return None if columns % target.block_size else target
 
 

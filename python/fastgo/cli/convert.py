@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,16 @@ from fastgo.errors import UsageError
 if TYPE_CHECKING:
     from fastgo.assets.manifest import Manifest
 
+_GroupSize = Annotated[
+    int | None, typer.Option(help="Weights that share a scale under q8 and q4.", metavar="32|64|128", show_default="32")
+]
+_RopeBase = Annotated[float | None, typer.Option(help="Base of the rotary embedding.", show_default=False)]
+_RopeScaling = Annotated[
+    str | None,
+    typer.Option(
+        help="Scaling of the rotary embedding: linear, yarn or llama3; or its JSON.", metavar="NAME:FACTOR|none"
+    ),
+]
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -24,12 +35,15 @@ def convert(
         str,
         typer.Option(help="Formats of the matrices.", metavar="none|q8|q4|q4-mixed|int8-channel", show_default=True),
     ] = "none",
+    group_size: _GroupSize = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(
             help="Format of the tensors of that name; * stands for anything. Repeatable.", metavar="NAME=FORMAT"
         ),
     ] = None,
+    rope_base: _RopeBase = None,
+    rope_scaling: _RopeScaling = None,
     shard_size: Annotated[str, typer.Option(help="Largest weights file, such as 500M or 4G.")] = "4G",
     jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; by default one a processor.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model folder that is there.")] = False,
@@ -39,14 +53,16 @@ def convert(
     """Convert a model, and quantise it."""
     from fastgo.assets.convert import convert as make
     from fastgo.assets.open_source import open_source
-    from fastgo.assets.recipe import Recipe
+    from fastgo.assets.recipe import Recipe, grouped_preset
+    from fastgo.assets.rope_override import with_rope
 
-    recipe = Recipe.parse(quantize, keep or [])
+    recipe = Recipe.parse(grouped_preset(quantize, group_size), keep or [])
     shard_nbytes = _nbytes(shard_size)
     words = _read(text) if text else None
     with ui.progress() as progress:
         path = _resolve(source, progress)
         with open_source(path) as opened:
+            opened = replace(opened, config=with_rope(opened.config, rope_base, rope_scaling))
             manifest = make(
                 opened, out, recipe, progress=progress, max_shard_nbytes=shard_nbytes, force=force, jobs=jobs
             )
