@@ -1,6 +1,8 @@
 # make run PROMPT="..."   builds fastgo into .venv and lets Gemma 3 270M continue the prompt
 # make test               builds it and runs the test suite
 # make check              formats, types and lints without changing anything
+# make asan               builds apart with AddressSanitizer and UBSan and runs the tests of the native half (tools/sanitize.py)
+# make tsan               the same with ThreadSanitizer
 PYTHON ?= python3
 PROMPT ?= Once upon a time
 MODEL ?= gemma3
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc shaders python tools -type f \
   -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: run test check clean
+.PHONY: run test check asan tsan clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed-demo
@@ -30,6 +32,12 @@ check: $(VENV)/installed-test
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+
+asan: $(VENV)/installed-test
+	$(BIN)/python tools/sanitize.py address $(ARGS)
+
+tsan: $(VENV)/installed-test
+	$(BIN)/python tools/sanitize.py thread $(ARGS)
 
 # Build tools stay in the environment, so that a second build only compiles what changed.
 $(VENV)/build-tools: pyproject.toml | $(BIN)/python

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +61,8 @@ def test_too_large_for_the_device() -> None:
         "with device_errors():\n"
         "    open_device(None).buffer(1 << 50, 'far too large')\n"
     )
-    switches = {"MTL_DEBUG_LAYER": "0", "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=switches, capture_output=True, text=True, timeout=60)
+    environment = os.environ | {"MTL_DEBUG_LAYER": "0", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert f"{OutOfMemoryError.__module__}.{OutOfMemoryError.__name__}: no room for" in done.stderr
 
 
