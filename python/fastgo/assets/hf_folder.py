@@ -130,9 +130,13 @@ class HfFolder:
         """The object in another file of the folder; empty if there is no such file. Raises InvalidFileError."""
         return read_json(self.path, name) or {}
 
+    def raw(self, name: str, max_nbytes: int) -> bytes | None:
+        """The bytes of another file of the folder, None if there is none. Raises InvalidFileError."""
+        return _read(self.path / name, max_nbytes)
+
     def text(self, name: str, max_nbytes: int = 1 << 20) -> str | None:
         """The text of another file of the folder, None if there is none. Raises InvalidFileError."""
-        raw = _read(self.path / name, max_nbytes)
+        raw = self.raw(name, max_nbytes)
         try:
             return None if raw is None else raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -32,6 +32,7 @@ _OTHER_PARTS = ("vision_tower.", "multi_modal_projector.", "model.vision_tower."
 _CACHED_VALUES = re.compile(r"\.rotary_emb\.inv_freq$")
 _GENERATION_FILE = "generation_config.json"
 _README_NBYTES = 8 << 20
+_TOKENIZER_NBYTES = 64 << 20
 _LICENCE_LINE = re.compile(r"^license:[ \t]*['\"]?([\w.+-]{1,80})['\"]?[ \t]*$", re.MULTILINE | re.ASCII)
 
 
@@ -108,17 +109,20 @@ def _sha256(files: tuple[Path, ...], progress: Progress | None) -> str:
 def _write_tokenizer(
     folder: HfFolder, defaults: dict[str, Any], config: ModelConfig, target: Path, where: str
 ) -> dict[str, Any] | None:
-    from fastgo.text.gguf_tokenizer import TOKENIZERS_FILE
+    from fastgo.text.gguf_tokenizer import SENTENCEPIECE_FILE, TOKENIZERS_FILE
     from fastgo.text.hf_tokenizer import export_hf_tokenizer
+    from fastgo.text.sentencepiece_folder import export_sentencepiece
 
-    tokenizer = folder.json(TOKENIZERS_FILE)
-    if not tokenizer:
-        return None
     text_config = folder.config.get("text_config")
-    model_config = text_config if isinstance(text_config, dict) else folder.config
-    info = export_hf_tokenizer(
-        tokenizer, folder.json("tokenizer_config.json"), model_config | defaults, config.vocab_size, target
-    )
+    model_config = (text_config if isinstance(text_config, dict) else folder.config) | defaults
+    tokenizer, tokenizer_config = folder.json(TOKENIZERS_FILE), folder.json("tokenizer_config.json")
+    if tokenizer:
+        info = export_hf_tokenizer(tokenizer, tokenizer_config, model_config, config.vocab_size, target)
+    elif raw := folder.raw(SENTENCEPIECE_FILE, _TOKENIZER_NBYTES):
+        added = folder.json("added_tokens.json")
+        info = export_sentencepiece(raw, tokenizer_config, added, model_config, config.vocab_size, target)
+    else:
+        return None
     return manifests.checked_tokenizer(info, config, f"{where}: tokenizer")
 
 

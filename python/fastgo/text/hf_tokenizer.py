@@ -53,7 +53,7 @@ def export_hf_tokenizer(
         )
     kind = _kind(tokenizer)
     vocab = _vocab(model, vocab_size)
-    added = _added_tokens(tokenizer, vocab, vocab_size)
+    added = added_tokens(tokenizer, vocab, vocab_size)
     _check_words(model, {*vocab, *added})
     control = {text: token for text, (token, is_control) in added.items() if is_control}
     content = _without_control(tokenizer, vocab, added, control)
@@ -67,7 +67,7 @@ def export_hf_tokenizer(
         "files": [TOKENIZERS_FILE, SPECIAL_FILE],
         "special": SPECIAL_FILE,
         "vocab_size": vocab_size,
-        **_special_ids(tokenizer, tokenizer_config, model_config, ids, control, vocab_size),
+        **special_ids(tokenizer, tokenizer_config, model_config, ids, control, vocab_size),
         "add_space_prefix": _adds_space_prefix(tokenizer),
     }
 
@@ -99,7 +99,7 @@ def _without_control(
     }
 
 
-def _special_ids(
+def special_ids(
     tokenizer: Mapping[str, Any],
     tokenizer_config: Mapping[str, Any],
     model_config: Mapping[str, Any],
@@ -107,6 +107,7 @@ def _special_ids(
     control: Mapping[str, int],
     vocab_size: int,
 ) -> dict[str, Any]:
+    """The manifest's fields about single tokens, by the files' contents and the ids of all and of control tokens."""
     named = {
         name: _named_token(tokenizer_config, model_config, name, ids, vocab_size)
         for name in ("bos", "eos", "unk", "pad")
@@ -120,8 +121,8 @@ def _special_ids(
     }
 
 
-def _fail(what: str, expected: str, found: object) -> NoReturn:
-    raise InvalidFileError(f"tokenizer.json: {what}: expected {expected}, found {repr(found)[:60]}", hint=_HINT)
+def _fail(what: str, expected: str, found: object, where: str = TOKENIZERS_FILE) -> NoReturn:
+    raise InvalidFileError(f"{where}: {what}: expected {expected}, found {repr(found)[:60]}", hint=_HINT)
 
 
 def _encoded(content: Mapping[str, Any]) -> bytes:
@@ -162,28 +163,31 @@ def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
             )
 
 
-def _added_tokens(
-    tokenizer: Mapping[str, Any], vocab: Mapping[str, int], vocab_size: int
+def added_tokens(
+    tokenizer: Mapping[str, Any], vocab: Mapping[str, int], vocab_size: int, where: str = TOKENIZERS_FILE
 ) -> dict[str, tuple[int, bool]]:
-    """Text -> (id, whether it is a control token) of the added tokens that the embedding has rows for."""
+    """Text -> (id, whether it is a control token) of the added tokens that the embedding has rows for.
+
+    Raises InvalidFileError, UnsupportedModelError; messages start with `where`.
+    """
     items = tokenizer.get("added_tokens", [])
     if not isinstance(items, list) or len(items) > MAX_TOKENS:
-        _fail("'added_tokens'", "a list", type(items).__name__)
+        _fail("'added_tokens'", "a list", type(items).__name__, where)
     added: dict[str, tuple[int, bool]] = {}
     owners = {token: text for text, token in vocab.items()}
     for item in items:
         text = item.get("content") if isinstance(item, dict) else None
         if not isinstance(text, str) or not text or text in added or not _is_id(item.get("id")):
-            _fail("an added token", "an object with a text and an id of its own", item)
+            _fail("an added token", "an object with a text and an id of its own", item, where)
         if item["id"] >= vocab_size:
             continue
         if (vocab.get(text, item["id"]), owners.get(item["id"], text)) != (item["id"], text):
-            _fail(f"added token {text[:32]!r}", "the same id as in the vocabulary", item["id"])
+            _fail(f"added token {text[:32]!r}", "the same id as in the vocabulary", item["id"], where)
         owners[item["id"]] = text
         is_control = item.get("special") is True or text in TURN_TOKENS
         if is_control and any(item.get(flag) is True for flag in _MATCH_FLAGS):
             raise UnsupportedModelError(
-                f"tokenizer.json: token {text[:32]!r} takes spaces or words around it along, which is not supported",
+                f"{where}: token {text[:32]!r} takes spaces or words around it along, which is not supported",
                 hint="use a model of a supported family",
             )
         added[text] = (item["id"], is_control)

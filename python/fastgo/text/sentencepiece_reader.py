@@ -43,7 +43,8 @@ def read_model(raw: bytes, where: str) -> SentencePieceModel:
     if trainer.get(3, 1) != _BPE:
         raise UnsupportedModelError(f"{where}: only SentencePiece models of type BPE are supported")
     # Field 4 takes double spaces out, 5 writes spaces as a visible character, 2 is a table of replacements.
-    if normalizer.get(2) or normalizer.get(4, 1) or not normalizer.get(5, 1):
+    # The trainer's field 24 puts them behind words.
+    if normalizer.get(2) or normalizer.get(4, 1) or not normalizer.get(5, 1) or trainer.get(24):
         raise UnsupportedModelError(f"{where} normalises text, which is not supported", hint="get the tokenizer.json")
     texts = [text for text, _, _ in pieces]
     if not texts or len(set(texts)) != len(texts):
