@@ -20,6 +20,8 @@ from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import FORMATS, gguf_planes
 from fastgo.assets.recipe import Recipe
 from fastgo.errors import CacheError, InvalidFileError, UnsupportedModelError, UsageError
+from fastgo.models.config import RopeConfig
+from fastgo.models.rope import rope_frequencies
 from fastgo.text.byte_level import PRE_TOKENIZERS, build_tokenizer_json, pre_tokenizer_name
 from fastgo.text.tokenizer import Tokenizer
 from gguf_builder import model_tensors, random_raw, write_model
@@ -146,13 +148,15 @@ def byte_fallback_tokenizer() -> dict[str, object]:
     }  # fmt: skip
 
 
-def write_with_tokenizer(folder: Path, architecture: str = "llama", **changes: object) -> None:
+def write_with_tokenizer(folder: Path, architecture: str = "llama", scale: int = 1, **changes: object) -> None:
+    """`scale` multiplies the weights; small ones make attention look at all positions alike."""
     config = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
     embedding = np.random.default_rng(0).standard_normal((300, hf_builder.HIDDEN)).astype(np.float32)
     hf_builder.write_hf(
         folder,
         architecture,
-        hf_builder.tensors(architecture) | {"model.embed_tokens.weight": embedding},
+        {name: values * np.float32(scale) for name, values in hf_builder.tensors(architecture).items()}
+        | {"model.embed_tokens.weight": embedding},
         files={"tokenizer.json": byte_fallback_tokenizer(), "tokenizer_config.json": config},
         **changes,
     )
@@ -202,16 +206,33 @@ def test_real_models_go_back(real_gguf: dict[str, Path], real_cache: Path, tmp_p
                 assert np.array_equal(second.metadata[key], value), key
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma3", "qwen3"])
-def test_llama_cpp_gives_the_same_float32_logits(tmp_path: Path, architecture: str) -> None:
+YARN: dict[str, object] = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+ROPE: dict[str, tuple[str, dict[str, object]]] = {
+    "llama": ("llama", {}),
+    "gemma3": ("gemma3", {"query_pre_attn_scalar": 32}),  # GGUF has no key for the scale of Gemma's queries
+    "qwen3": ("qwen3", {}),
+    "llama linear": ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+    "llama 3": ("llama", {"rope_theta": 500.0, "rope_scaling": LLAMA3}),
+    "llama yarn": ("llama", {"rope_theta": 100.0, "rope_scaling": YARN}),
+    "llama yarn, sharper": ("llama", {"rope_scaling": YARN | {"attention_factor": 1.5}}),
+    "qwen3 yarn": ("qwen3", {"rope_scaling": YARN}),
+}
+
+
+@pytest.mark.parametrize("name", ROPE)
+def test_llama_cpp_gives_the_same_float32_logits(tmp_path: Path, name: str) -> None:
     llama_cpp = pytest.importorskip("llama_cpp")
     import fastgo
 
-    # GGUF has no key for the scale of Gemma's queries.
-    changes = {"query_pre_attn_scalar": 32} if architecture == "gemma3" else {}
-    write_with_tokenizer(tmp_path / "m", architecture, **changes)
+    architecture, changes = ROPE[name]
+    write_with_tokenizer(tmp_path / "m", architecture, 8 if "rope_scaling" in changes else 1, **changes)
     import_model(tmp_path / "m", tmp_path / "model")
-    export_gguf(ModelFolder.open(tmp_path / "model"), tmp_path / "out.gguf")
+    folder = ModelFolder.open(tmp_path / "model")
+    export_gguf(folder, tmp_path / "out.gguf")
     ids = [1, 40, 260, 261, 262, 299, 263, 265, 277]
     with fastgo.load(tmp_path / "model") as ours:
         wanted = ours.logits(ids, all_positions=True)
@@ -222,6 +243,39 @@ def test_llama_cpp_gives_the_same_float32_logits(tmp_path: Path, architecture: s
     theirs.close()
     assert wanted.std() > 1e-2
     assert np.abs(wanted - found).max() < 2e-3 * wanted.std()
+    if "rope_scaling" in changes:  # the scaling is seen at all, and by both
+        config = dataclasses.replace(folder.config, rope=RopeConfig(folder.config.rope.theta))
+        plain = dataclasses.replace(folder, manifest=dataclasses.replace(folder.manifest, config=config))
+        with fastgo.LLM(plain) as other:
+            assert np.abs(wanted - other.logits(ids, all_positions=True)).max() > 2e-2 * wanted.std()
+
+
+@pytest.mark.parametrize("name", [name for name, (_, changes) in ROPE.items() if "rope_scaling" in changes])
+def test_scaled_rotary_embeddings_go_back(tmp_path: Path, name: str) -> None:
+    architecture, changes = ROPE[name]
+    write_hf(tmp_path / "m", architecture, **changes)
+    import_model(tmp_path / "m", tmp_path / "model")
+    export_gguf(ModelFolder.open(tmp_path / "model"), tmp_path / "out.gguf")
+    import_model(tmp_path / "out.gguf", tmp_path / "again")
+    export_gguf(ModelFolder.open(tmp_path / "again"), tmp_path / "twice.gguf")
+    first, second = (ModelFolder.open(tmp_path / folder).config for folder in ("model", "again"))
+    tables = [rope_frequencies(config.rope, config.head_dim) for config in (first, second)]
+    np.testing.assert_allclose(*tables, rtol=1e-6)
+    assert first.attention_scale == pytest.approx(second.attention_scale, rel=1e-6)
+    assert first.max_position_embeddings == second.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    ("architecture", "scaling", "message"),
+    [("qwen3", LLAMA3, "llama3"), ("llama", YARN | {"beta_slow": 0.5}, "beta_slow")],
+)
+def test_a_scaling_that_llama_cpp_does_not_read_is_refused(
+    tmp_path: Path, architecture: str, scaling: dict[str, object], message: str
+) -> None:
+    write_hf(tmp_path / "m", architecture, rope_scaling=scaling)
+    import_model(tmp_path / "m", tmp_path / "model")
+    with pytest.raises(UnsupportedModelError, match=message):
+        export_gguf(ModelFolder.open(tmp_path / "model"), tmp_path / "out.gguf")
 
 
 @pytest.mark.real

@@ -17,17 +17,18 @@ import numpy as np
 from fastgo.assets import storage
 from fastgo.assets.gguf import GgufTensor
 from fastgo.assets.gguf_blocks import gguf_blocks, require_gguf_format
-from fastgo.assets.gguf_metadata import metadata_from_config
-from fastgo.assets.gguf_names import gguf_name, halves_row_order
+from fastgo.assets.gguf_metadata import metadata_from_config, rope_divisors
+from fastgo.assets.gguf_names import ROPE_DIVISORS, gguf_name, halves_row_order
 from fastgo.assets.gguf_source import SAMPLING_KEYS
 from fastgo.assets.gguf_writer import GgufTensorPlan, encode_header, write_tensor
 from fastgo.assets.manifest import TensorEntry
 from fastgo.assets.model_folder import ModelFolder
-from fastgo.assets.quant import FORMATS, Bytes, plane_views, row_chunks
+from fastgo.assets.quant import FORMATS, Bytes, Float32s, plane_views, row_chunks
 from fastgo.assets.storage import Progress
 from fastgo.errors import UsageError
 
 _QUANTISATION_VERSION = 2  # of ggml's block formats
+_F32_TYPE = 0  # GGUF's number of float32
 _SPARE_NBYTES = 1 << 20
 
 
@@ -43,8 +44,15 @@ def export_gguf(folder: ModelFolder, path: Path, progress: Progress | None = Non
     if path.is_dir() or (os.path.lexists(path) and not force):
         raise UsageError(f"{path} exists already", hint="give another name, or --force to replace the file")
     names = {name: gguf_name(name, folder.config) for name in folder.tensors}
-    plans = [_plan(names[name], name, entry) for name, entry in folder.tensors.items()]
-    header = encode_header(_metadata(folder, names), plans)
+    tensors = [
+        (_plan(names[name], name, entry), _pieces(folder, name, entry)) for name, entry in folder.tensors.items()
+    ]
+    divisors = rope_divisors(folder.config)
+    if divisors is not None:
+        plan = GgufTensorPlan(ROPE_DIVISORS, divisors.shape, _F32_TYPE, divisors.nbytes)
+        tensors.append((plan, iter([divisors.view(np.uint8)])))
+    plans = [plan for plan, _ in tensors]
+    header = encode_header(_metadata(folder, names, divisors), plans)
     total = sum(plan.nbytes for plan in plans)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with storage.storage_errors(f"write {path}"):
@@ -54,8 +62,8 @@ def export_gguf(folder: ModelFolder, path: Path, progress: Progress | None = Non
             with temporary.open("wb") as file:
                 file.write(header)
                 done = 0
-                for plan, (name, entry) in zip(plans, folder.tensors.items(), strict=True):
-                    write_tensor(file, plan, _pieces(folder, name, entry))
+                for plan, pieces in tensors:
+                    write_tensor(file, plan, pieces)
                     done += plan.nbytes
                     if progress:
                         progress(done, total, f"writing {path.name}")
@@ -75,7 +83,7 @@ def _plan(gguf: str, name: str, entry: TensorEntry) -> GgufTensorPlan:
     return GgufTensorPlan(gguf, entry.shape, type_id, format.gguf_nbytes(*entry.matrix_shape))
 
 
-def _metadata(folder: ModelFolder, names: dict[str, str]) -> dict[str, Any]:
+def _metadata(folder: ModelFolder, names: dict[str, str], divisors: Float32s | None) -> dict[str, Any]:
     from fastgo.text.vocabulary_export import tokenizer_metadata
 
     manifest, nothing = folder.manifest, np.zeros(0, np.uint8)
@@ -83,6 +91,9 @@ def _metadata(folder: ModelFolder, names: dict[str, str]) -> dict[str, Any]:
         names[name]: GgufTensor(names[name], entry.shape, FORMATS[entry.format], nothing)
         for name, entry in folder.tensors.items()
     }
+    if divisors is not None:
+        raw = divisors.view(np.uint8)
+        tensors[ROPE_DIVISORS] = GgufTensor(ROPE_DIVISORS, divisors.shape, FORMATS["f32"], raw)
     metadata = metadata_from_config(folder.config, tensors, folder.name)
     metadata |= {
         "general.type": "model",

@@ -158,7 +158,9 @@ def _rope(keys: _Keys, default_theta: float) -> dict[str, Any]:
         "original_context": keys.integer("rope.scaling.original_context_length", keys.integer("context_length")),
         "low": keys.number("rope.scaling.yarn_beta_slow", 1.0),
         "high": keys.number("rope.scaling.yarn_beta_fast", 32.0),
-        "attention_factor": keys.number("rope.scaling.yarn_attn_factor", 1.0) * yarn_attention_factor(factor),
+        "attention_factor": keys.number("rope.scaling.attn_factor", 1.0)
+        * keys.number("rope.scaling.yarn_attn_factor", 1.0)
+        * yarn_attention_factor(factor),
     }
 
 

@@ -6,6 +6,7 @@ config that would come back another is refused rather than written wrongly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -14,8 +15,11 @@ import numpy as np
 
 from fastgo.assets.gguf import GgufTensor
 from fastgo.assets.gguf_config import GEMMA3_GLOBAL_LAYER_PERIOD, GEMMA3_LOCAL_THETA, config_from_gguf
+from fastgo.assets.quant import Float32s
 from fastgo.errors import FastgoError, UnsupportedModelError
-from fastgo.models.config import ModelConfig
+from fastgo.models.config import ModelConfig, RopeConfig
+from fastgo.models.rope import rope_frequencies
+from fastgo.ops.rope_table import yarn_attention_factor
 
 
 def metadata_from_config(config: ModelConfig, tensors: Mapping[str, GgufTensor], where: str) -> dict[str, Any]:
@@ -36,8 +40,7 @@ def metadata_from_config(config: ModelConfig, tensors: Mapping[str, GgufTensor],
         "rope.dimension_count": config.head_dim,
         "rope.freq_base": config.rope.theta,
     }
-    if config.rope.factor != 1:
-        keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": config.rope.factor}
+    keys |= _scaling(config.rope)
     if config.num_experts:
         keys |= {
             "expert_count": config.num_experts,
@@ -56,6 +59,54 @@ def metadata_from_config(config: ModelConfig, tensors: Mapping[str, GgufTensor],
     return metadata
 
 
+def rope_divisors(config: ModelConfig) -> Float32s | None:
+    """What the frequency of each pair of a head is divided by, where GGUF has a tensor for a scaling and no keys.
+
+    Returns:
+        float32 (head_dim / 2,), or None where keys say it.
+    Raises:
+        UnsupportedModelError: an architecture for which llama.cpp does not read that tensor.
+    """
+    if config.rope.scaling not in ("llama3", "divisors"):
+        return None
+    if config.architecture != "llama":
+        raise UnsupportedModelError(
+            f"GGUF has no {config.rope.scaling!r} scaling of rotary embeddings for {config.architecture}",
+            hint="keep the model in fastgo's own format",
+        )
+    plain = rope_frequencies(RopeConfig(config.rope.theta), config.head_dim)
+    divisors: Float32s = plain / rope_frequencies(config.rope, config.head_dim)
+    return divisors
+
+
+def _scaling(rope: RopeConfig) -> dict[str, Any]:
+    if rope.scaling not in ("linear", "yarn") or (rope.scaling == "linear" and rope.factor == 1):
+        return {}
+    keys: dict[str, Any] = {"rope.scaling.type": rope.scaling, "rope.scaling.factor": rope.factor}
+    if rope.scaling == "yarn":
+        if (rope.low, rope.high) != (1.0, 32.0):
+            raise UnsupportedModelError(
+                f"llama.cpp reads YaRN's beta_slow as 1 and beta_fast as 32, the model has {rope.low} and {rope.high}",
+                hint="keep the model in fastgo's own format",
+            )
+        keys |= {
+            "rope.scaling.original_context_length": rope.original_context,
+            "rope.scaling.yarn_beta_slow": rope.low,
+            "rope.scaling.yarn_beta_fast": rope.high,
+            # Readers multiply by the usual factor themselves.
+            "rope.scaling.attn_factor": rope.attention_factor / yarn_attention_factor(rope.factor),
+        }
+    return keys
+
+
+def _is_same_rope(wanted: ModelConfig, found: ModelConfig) -> bool:
+    """Whether both rotate alike, within float32's rounding, however it is written."""
+    first, second = (rope_frequencies(config.rope, config.head_dim) for config in (wanted, found))
+    return np.allclose(first, second, rtol=1e-6, atol=0) and math.isclose(
+        wanted.rope.attention_factor, found.rope.attention_factor, rel_tol=1e-6
+    )
+
+
 def _has_usual_pattern(config: ModelConfig) -> bool:
     usual = ((layer + 1) % GEMMA3_GLOBAL_LAYER_PERIOD != 0 for layer in range(config.num_hidden_layers))
     return config.layer_is_sliding == tuple(usual)
@@ -68,6 +119,8 @@ def _check(config: ModelConfig, metadata: dict[str, Any], tensors: Mapping[str, 
         raise UnsupportedModelError(f"{where} can't be written as GGUF: {error.message}", hint=error.hint) from None
     # The scale's rounding to the checkpoint's own type is lost: readers of GGUF multiply by the float32 square root.
     found = replace(found, embedding_scale=config.embedding_scale)
+    if found.head_dim == config.head_dim and _is_same_rope(config, found):
+        found = replace(found, rope=config.rope)
     for field in fields(config):
         wanted, got = getattr(config, field.name), getattr(found, field.name)
         if wanted != got:
