@@ -1,6 +1,7 @@
 // Native attention: for one row, all query heads that share a KV head walk the cache together, so that each key and
 // value is read once for the group.
 #include "cpu/native/attention_row.h"
+#include "cpu/native/cache_row.h"
 #include "cpu/native/native.h"
 #include "include/attention_args.h"
 
@@ -8,25 +9,28 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 namespace {
 
 template <typename T, int heads>
-void attend(const AttentionArgs& args, const float* queries, const T* keys, const T* values, std::uint32_t count,
-            float* out) {
+void attend(const AttentionArgs& args, const float* queries, CacheRows<T> keys, CacheRows<T> values,
+            std::uint32_t count, float* out) {
   const std::size_t stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
   auto* scores = reinterpret_cast<float*>(scratch(stride * heads * sizeof(float)));
-  score_keys<T, heads>(queries, keys, count, args.head_dim, args.scale, scores, stride);
-  for (int h = 0; h < heads; h++) softmax(scores + h * stride, count);
-  sum_values<T, heads>(scores, stride, values, count, args.head_dim, out);
+  score_keys<T, heads>(queries, keys.elements, count, args.head_dim, args.scale, scores, stride);
+  for (int h = 0; h < heads; h++) {
+    if constexpr (has_row_scales<T>) multiply_by_scales(scores + h * stride, keys.scales, count);
+    softmax(scores + h * stride, count);
+    if constexpr (has_row_scales<T>) multiply_by_scales(scores + h * stride, values.scales, count);
+  }
+  sum_values<T, heads>(scores, stride, values.elements, count, args.head_dim, out);
 }
 
 template <typename T>
 void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const AttentionArgs*>(launch.buffers[0]);
   const auto* q = static_cast<const float*>(launch.buffers[1]);
-  const auto* k_cache = static_cast<const T*>(launch.buffers[2]);
-  const auto* v_cache = static_cast<const T*>(launch.buffers[3]);
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[4]);
   const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[5]);
   auto* y = static_cast<float*>(launch.buffers[6]);
   const std::uint32_t group = args.heads / args.kv_heads;
+  const std::size_t all_rows = static_cast<std::size_t>(args.num_sequences) * args.kv_heads * args.capacity;
   while (begin < end) {
     const std::uint64_t row = begin / args.heads;
     const auto head = static_cast<std::uint32_t>(begin % args.heads);
@@ -37,13 +41,15 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const std::uint32_t first = args.window != 0 && last > args.window ? last - args.window : 0;
     const std::uint32_t sequence = smaller(static_cast<std::uint32_t>(sequences[row]), args.num_sequences - 1);
     const std::size_t cache_head = static_cast<std::size_t>(sequence) * args.kv_heads + kv_head;
-    const std::size_t cache_start = (cache_head * args.capacity + first) * args.head_dim;
+    const std::size_t first_row = cache_head * args.capacity + first;
+    const auto keys = cache_rows<T>(launch.buffers[2], all_rows, first_row, args.head_dim);
+    const auto values = cache_rows<T>(launch.buffers[3], all_rows, first_row, args.head_dim);
     const float* queries = q + (row * args.heads + head) * args.head_dim;
     float* out = y + (row * args.heads + head) * args.head_dim;
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
                                                                &attend<T, 4>};
     const std::uint64_t together = left < group_heads ? left : group_heads;
-    by_heads[together - 1](args, queries, k_cache + cache_start, v_cache + cache_start, last - first, out);
+    by_heads[together - 1](args, queries, keys, values, last - first, out);
     begin += together;
   }
 }
@@ -55,7 +61,7 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
       {"attention_" #name "_d128", &attention<T>}, {"attention_" #name "_d256", &attention<T>},
 
 extern const NativeKernel attention_kernels[] = {FASTGO_ATTENTION_KERNELS(f32, float) FASTGO_ATTENTION_KERNELS(
-    f16, std::uint16_t) FASTGO_ATTENTION_KERNELS(bf16, Bfloat)};
+    f16, std::uint16_t) FASTGO_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ATTENTION_KERNELS(int8, std::int8_t)};
 extern const NativeTable attention_table = {attention_kernels,
                                             sizeof(attention_kernels) / sizeof(attention_kernels[0])};
 

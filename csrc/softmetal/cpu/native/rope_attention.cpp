@@ -1,6 +1,7 @@
 // Native rope_attention: a threadgroup is one query head of a single row. The row's own key and value are taken from
 // scratch memory: another thread may be writing them to the cache meanwhile.
 #include "cpu/native/attention_row.h"
+#include "cpu/native/cache_row.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rotation.h"
 #include "include/rope_attention_args.h"
@@ -14,8 +15,9 @@ struct Row {
   float* cosines;  // (head_dim / 2,), sines behind
   float* queries;  // (group_heads, head_dim)
   float* own_scores;
-  T* key;
-  T* value;
+  float* rotated;  // (head_dim,), the own key
+  CacheRows<T> key;
+  CacheRows<T> value;
   float* scores;  // (group_heads, stride)
   std::size_t stride;
 };
@@ -24,32 +26,43 @@ template <typename T>
 Row<T> make_row(std::uint32_t head_dim, std::uint32_t count) {
   Row<T> row;
   row.stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
-  const std::size_t floats = head_dim * (1 + group_heads + 2) + group_heads * 16 + group_heads * row.stride;
+  const std::size_t floats = head_dim * (1 + group_heads + 3) + group_heads * 16 + 16 + group_heads * row.stride;
   row.cosines = reinterpret_cast<float*>(scratch(floats * sizeof(float)));
   row.queries = row.cosines + head_dim;
   row.own_scores = row.queries + group_heads * head_dim;
-  row.key = reinterpret_cast<T*>(row.own_scores + group_heads * 16);
-  row.value = row.key + head_dim;
-  row.scores = row.own_scores + group_heads * 16 + 2 * head_dim;
+  row.rotated = row.own_scores + group_heads * 16;
+  row.key = {reinterpret_cast<T*>(row.rotated + head_dim),
+             reinterpret_cast<std::uint16_t*>(row.rotated + 3 * head_dim)};
+  row.value = {row.key.elements + head_dim, row.key.scales + 1};
+  row.scores = row.rotated + 3 * head_dim + 16;
   return row;
 }
 
 // `heads` rotated queries against the keys [0, earlier) and the own key.
 template <typename T, int heads>
-void attend(const RopeAttentionArgs& args, const Row<T>& row, const T* keys, const T* values, std::uint32_t earlier,
-            float* out) {
+void attend(const RopeAttentionArgs& args, const Row<T>& row, CacheRows<T> keys, CacheRows<T> values,
+            std::uint32_t earlier, float* out) {
   const std::uint32_t head_dim = args.head_dim;
-  score_keys<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride);
-  score_keys<T, heads>(row.queries, row.key, 1, head_dim, args.scale, row.own_scores, 16);
+  score_keys<T, heads>(row.queries, keys.elements, earlier, head_dim, args.scale, row.scores, row.stride);
+  score_keys<T, heads>(row.queries, row.key.elements, 1, head_dim, args.scale, row.own_scores, 16);
   for (int h = 0; h < heads; h++) {
     float* scores = row.scores + h * row.stride;
     scores[earlier] = row.own_scores[h * 16];
+    if constexpr (has_row_scales<T>) {
+      multiply_by_scales(scores, keys.scales, earlier);
+      multiply_by_scales(scores + earlier, row.key.scales, 1);
+    }
     softmax(scores, earlier + 1);
+    if constexpr (has_row_scales<T>) {
+      multiply_by_scales(scores, values.scales, earlier);
+      multiply_by_scales(scores + earlier, row.value.scales, 1);
+    }
   }
-  sum_values<T, heads>(row.scores, row.stride, values, earlier, head_dim, out);
+  sum_values<T, heads>(row.scores, row.stride, values.elements, earlier, head_dim, out);
   for (int h = 0; h < heads; h++) {
     const float weight = row.scores[h * row.stride + earlier];
-    for (std::uint32_t d = 0; d < head_dim; d++) out[h * head_dim + d] += weight * scalar_as_float(row.value[d]);
+    for (std::uint32_t d = 0; d < head_dim; d++)
+      out[h * head_dim + d] += weight * scalar_as_float(row.value.elements[d]);
   }
 }
 
@@ -59,6 +72,7 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
   const auto buffer = [&](int index) { return static_cast<const float*>(launch.buffers[index]); };
   const bool has_head_norm = launch.constants[0].defined && launch.constants[0].bytes[0] != 0;
   const std::uint32_t head_dim = args.head_dim, group = args.heads / args.kv_heads;
+  const std::size_t all_rows = static_cast<std::size_t>(args.num_sequences) * args.kv_heads * args.capacity;
   const std::uint32_t position =
       smaller(static_cast<std::uint32_t>(*static_cast<const std::int32_t*>(launch.buffers[7])), args.capacity - 1);
   const std::uint32_t sequence =
@@ -79,19 +93,20 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
     }
     const float* value = buffer(3) + kv_head * head_dim;
     rotate_head(buffer(2) + kv_head * head_dim, has_head_norm ? buffer(5) : nullptr, args.eps, head_dim, rotation,
-                row.key);
-    for (std::uint32_t d = 0; d < head_dim; d++) store_from_float(row.value + d, value[d]);
+                row.rotated);
+    store_row(row.rotated, head_dim, row.key);
+    store_row(value, head_dim, row.value);
     const std::size_t cache_head = static_cast<std::size_t>(sequence) * args.kv_heads + kv_head;
-    T* keys = static_cast<T*>(launch.buffers[9]) + cache_head * args.capacity * head_dim;
-    T* values = static_cast<T*>(launch.buffers[10]) + cache_head * args.capacity * head_dim;
-    const std::size_t start = static_cast<std::size_t>(first) * head_dim;
+    const std::size_t first_row = cache_head * args.capacity;
+    const auto keys = cache_rows<T>(launch.buffers[9], all_rows, first_row + first, head_dim);
+    const auto values = cache_rows<T>(launch.buffers[10], all_rows, first_row + first, head_dim);
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
                                                                &attend<T, 4>};
-    by_heads[together - 1](args, row, keys + start, values + start, position - first,
+    by_heads[together - 1](args, row, keys, values, position - first,
                            static_cast<float*>(launch.buffers[11]) + head * head_dim);
     if (head % group == 0) {
-      std::memcpy(keys + static_cast<std::size_t>(position) * head_dim, row.key, head_dim * sizeof(T));
-      std::memcpy(values + static_cast<std::size_t>(position) * head_dim, row.value, head_dim * sizeof(T));
+      copy_row(row.key, head_dim, cache_rows<T>(launch.buffers[9], all_rows, first_row + position, head_dim));
+      copy_row(row.value, head_dim, cache_rows<T>(launch.buffers[10], all_rows, first_row + position, head_dim));
     }
     begin += together;
   }
@@ -103,8 +118,9 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
   {"rope_attention_" #name "_d64", &rope_attention<T>}, {"rope_attention_" #name "_d128", &rope_attention<T>}, \
       {"rope_attention_" #name "_d256", &rope_attention<T>},
 
-extern const NativeKernel rope_attention_kernels[] = {FASTGO_ROPE_ATTENTION_KERNELS(
-    f32, float) FASTGO_ROPE_ATTENTION_KERNELS(f16, std::uint16_t) FASTGO_ROPE_ATTENTION_KERNELS(bf16, Bfloat)};
+extern const NativeKernel rope_attention_kernels[] = {
+    FASTGO_ROPE_ATTENTION_KERNELS(f32, float) FASTGO_ROPE_ATTENTION_KERNELS(f16, std::uint16_t)
+        FASTGO_ROPE_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ROPE_ATTENTION_KERNELS(int8, std::int8_t)};
 extern const NativeTable rope_attention_table = {rope_attention_kernels,
                                                  sizeof(rope_attention_kernels) / sizeof(rope_attention_kernels[0])};
 

@@ -1,4 +1,5 @@
 // Native rope_cache: a threadgroup is one head of one row. Angles are the same for all heads of a row.
+#include "cpu/native/cache_row.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/rotation.h"
@@ -20,8 +21,10 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[8]);
   const std::uint32_t head_dim = args.head_dim, heads = args.heads, kv_heads = args.kv_heads;
   const std::uint32_t half_dim = args.rotary_dim / 2;
-  auto* cosines = reinterpret_cast<float*>(scratch(2 * half_dim * sizeof(float)));
+  const std::size_t all_rows = static_cast<std::size_t>(args.num_sequences) * kv_heads * args.capacity;
+  auto* cosines = reinterpret_cast<float*>(scratch((2 * half_dim + head_dim) * sizeof(float)));
   float* sines = cosines + half_dim;
+  float* rotated = sines + half_dim;
   std::uint64_t rotated_row = ~0ull;
   for (std::uint64_t group = begin; group < end; group++) {
     const std::uint64_t row = group / (heads + 2 * kv_heads);
@@ -43,12 +46,10 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const std::uint32_t sequence = smaller(static_cast<std::uint32_t>(sequences[row]), args.num_sequences - 1);
     const std::size_t cache_head = static_cast<std::size_t>(sequence) * kv_heads + kv_head;
     const float* source = buffer(is_key ? 2 : 3) + (row * kv_heads + kv_head) * head_dim;
-    T* target = static_cast<T*>(launch.buffers[is_key ? 10 : 11]) + (cache_head * args.capacity + position) * head_dim;
-    if (is_key) {
-      rotate_head(source, has_head_norm ? buffer(5) : nullptr, args.eps, head_dim, rotation, target);
-    } else {
-      for (std::uint32_t i = 0; i < head_dim; i++) store_from_float(target + i, source[i]);
-    }
+    const auto target =
+        cache_rows<T>(launch.buffers[is_key ? 10 : 11], all_rows, cache_head * args.capacity + position, head_dim);
+    if (is_key) rotate_head(source, has_head_norm ? buffer(5) : nullptr, args.eps, head_dim, rotation, rotated);
+    store_row(is_key ? rotated : source, head_dim, target);
   }
 }
 
@@ -56,7 +57,8 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
 
 extern const NativeKernel rope_cache_kernels[] = {{"rope_cache_f32", &rope_cache<float>},
                                                   {"rope_cache_f16", &rope_cache<std::uint16_t>},
-                                                  {"rope_cache_bf16", &rope_cache<Bfloat>}};
+                                                  {"rope_cache_bf16", &rope_cache<Bfloat>},
+                                                  {"rope_cache_int8", &rope_cache<std::int8_t>}};
 extern const NativeTable rope_cache_table = {rope_cache_kernels,
                                              sizeof(rope_cache_kernels) / sizeof(rope_cache_kernels[0])};
 

@@ -142,7 +142,15 @@ inline Vector load_as_float(const Bfloat* p) {
 #endif
 }
 
+inline Vector load_as_float(const std::int8_t* p) {
+  typedef std::int8_t Bytes __attribute__((vector_size(width)));
+  Bytes bytes;
+  std::memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(__builtin_convertvector(bytes, IntVector), Vector);
+}
+
 inline float scalar_as_float(float x) { return x; }
+inline float scalar_as_float(std::int8_t x) { return static_cast<float>(x); }
 inline float scalar_as_float(Bfloat b) { return bfloat_to_float(b.bits); }
 inline float scalar_as_float(std::uint16_t h) { return half_to_float(h); }
 inline void store_from_float(float* p, float x) { *p = x; }
