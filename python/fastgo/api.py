@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.repository import open_model
+from fastgo.assets.storage import Progress
 from fastgo.engine.devices import device_errors, open_device
 from fastgo.engine.engine import Engine
 from fastgo.engine.fit import fitting_context
@@ -22,6 +23,7 @@ from fastgo.engine.session import Session
 from fastgo.engine.steps import LogProbabilities
 from fastgo.errors import UnsupportedModelError, UsageError
 from fastgo.models.config import ModelConfig
+from fastgo.opening import open_engine
 from fastgo.ops.cache_format import check_cache_format
 from fastgo.text.chat import render, shielded
 from fastgo.text.stream import TextStream
@@ -58,13 +60,14 @@ class LLM:
         context: int | None = None,
         *,
         kv_cache: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.model = folder
         self._tokenizer: Tokenizer | None = None
         self._device = open_device(device)
         room = fitting_context(folder, self._device, context, kv_cache)
         with device_errors():
-            self._engine: Engine | None = Engine(self._device, folder, kv_cache)
+            self._engine: Engine | None = open_engine(self._device, folder, kv_cache, progress)
             self._session: Session | None = Session(self._engine, room)
         self._telemetry = Telemetry()
         self._log_probabilities: list[tuple[int, LogProbabilities]] = []
@@ -242,7 +245,7 @@ def load(
     *,
     context: int | None = None,
     kv_cache: str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> LLM:
     """Opens a model by name, GGUF file or fastgo folder; imports it into the cache when it is new.
 
@@ -253,10 +256,10 @@ def load(
             can hold of it.
         kv_cache: what keys and values are kept as: "f16", "bf16", "f32" or "int8"; None for f16, or f32 where all
             weights are.
-        progress: called with (done bytes, total bytes, what) during an import.
+        progress: called with (done bytes, total bytes, what) while a new model is imported and prepared.
 
     Raises:
         FastgoError: one of fastgo.errors; each has a one-line message and a hint.
     """
     check_cache_format(kv_cache)
-    return LLM(open_model(model, progress), device, context, kv_cache=kv_cache)
+    return LLM(open_model(model, progress), device, context, kv_cache=kv_cache, progress=progress)

@@ -15,6 +15,7 @@ SWITCHES: Mapping[str, str] = MappingProxyType(
         "FASTGO_CACHE_DIR": "folder for imported models and compiled shaders, instead of the user's cache folder",
         "FASTGO_CPU_KERNELS": "msl: the CPU runs the shaders themselves; native: its own SIMD kernels (the default)",
         "FASTGO_CPU_ISA": "instruction set of the CPU's kernels, instead of the best one that the machine has",
+        "FASTGO_EXACT_HEAD": "0: decode multiplies the whole output matrix, and makes no index of it",
         "FASTGO_THREADS": "number of CPU threads, 1 to 1024, instead of one a core",
         "FASTGO_DEVICE": "name of the device to run on (cpu, cuda, cuda:1, metal), instead of the best one",
         "FASTGO_NVRTC": "file of NVRTC, CUDA's compiler, instead of the one that was installed with fastgo[cuda]",

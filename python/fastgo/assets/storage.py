@@ -95,7 +95,7 @@ def read_at_most(path: Path, max_nbytes: int) -> bytes:
         return file.read(min(os.fstat(file.fileno()).st_size, max_nbytes) + 1)
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | memoryview) -> None:
     """Write a new file and flush it to the disk. Raises OSError."""
     with path.open("xb") as file:
         file.write(data)
@@ -103,12 +103,16 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_durably(path: Path, data: bytes) -> None:
+def replace_durably(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all, whatever was there before. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    write_durably(temporary, data)
-    temporary.replace(path)
+    try:
+        write_durably(temporary, data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def sync_tree(folder: Path) -> None:

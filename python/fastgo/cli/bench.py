@@ -85,14 +85,13 @@ def _numbers(option: str, text: str, smallest: int = 0) -> list[int]:
 def _open(model: str, device: str | None, kv_cache: str | None) -> Engine:
     from fastgo.assets import repository
     from fastgo.engine.devices import device_errors, open_device
-    from fastgo.engine.engine import Engine
+    from fastgo.opening import open_engine
     from fastgo.ops.cache_format import check_cache_format
 
     check_cache_format(kv_cache)
-    with ui.progress() as progress:
+    with ui.progress() as progress, device_errors():
         folder = repository.open_model(model, progress=progress)
-    with device_errors():
-        return Engine(open_device(device), folder, kv_cache)
+        return open_engine(open_device(device), folder, kv_cache, progress)
 
 
 def _measure(engine: Engine, sizes: dict[str, list[int]], batches: list[int], repeats: int) -> list[dict[str, Any]]:

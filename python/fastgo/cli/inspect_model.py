@@ -107,13 +107,15 @@ def _show_fit(
 ) -> None:
     """Shows the bytes that the model takes. Raises OutOfMemoryError if the device has fewer."""
     from fastgo.engine.devices import open_device
+    from fastgo.engine.exact_head import planned_nbytes
     from fastgo.engine.fit import available_nbytes, estimate, refusal
 
     limit = folder.config.max_position_embeddings
     if context is not None and context > limit:
         raise UsageError(f"--context: the model's own limit is {limit} tokens, found {context}")
     opened = open_device(device)
-    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment, kv_cache)
+    index = planned_nbytes(opened, folder)
+    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment, kv_cache, index)
     facts = {name: value for name, value in vars(found).items() if name != "context"}
     if output is Format.JSON:
         ui.json_data({"context": found.context, "fits": found.fits, "total": found.total, **facts})

@@ -54,6 +54,11 @@ def open_device(name: str | None = None) -> _fastmetal.Device:
     raise DeviceError(f"there is no device {wanted!r}; found: {', '.join(names) or 'none'}", hint=hint)
 
 
+def has_vnni(info: dict[str, Any]) -> bool:
+    """Whether a device, by its `info`, is a CPU whose kernels multiply bytes in AVX-512 VNNI."""
+    return parallel_width(info) == 1 and ", avx512" in str(info["name"])
+
+
 def device_names(devices: Sequence[dict[str, Any]]) -> list[str]:
     """A short name for each device: "cpu", "metal"; GPUs of NVIDIA are numbered, "cuda:0", "cuda:1"."""
     names: list[str] = []

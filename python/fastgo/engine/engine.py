@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
+from fastgo.engine.exact_head import open_exact_head
 from fastgo.errors import InvalidFileError, UsageError
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
@@ -50,6 +51,7 @@ class Engine:
             name: WeightRecord(entry.shape, entry.format, Memory(shards[entry.shard], entry.offset, entry.nbytes))
             for name, entry in folder.tensors.items()
         }
+        self.exact_head = open_exact_head(device, folder)
         self.rope = self._rope_table(self.config.rope)
         self.local_rope = self._rope_table(self.config.local_rope) if self.config.local_rope else None
 

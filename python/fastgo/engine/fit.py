@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
+from fastgo.engine.exact_head import planned_nbytes
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
 from fastgo.errors import OutOfMemoryError
 from fastgo.graph.dag import Graph, dense_nbytes
@@ -23,6 +24,7 @@ from fastgo.ops.cache_format import check_cache_format, default_cache_format
 class Fit:
     """Bytes that a model with `context` tokens takes, and those that the device has.
 
+    `weights` are with the index of the output head.
     `largest_context` is the largest that fits, at most the model's own limit; 0 if not even one token's does.
     """
 
@@ -42,16 +44,24 @@ class Fit:
         return self.total <= self.available
 
 
-def estimate(folder: ModelFolder, context: int, available: int, alignment: int, cache_dtype: str | None = None) -> Fit:
+def estimate(
+    folder: ModelFolder,
+    context: int,
+    available: int,
+    alignment: int,
+    cache_dtype: str | None = None,
+    head_index: int = 0,
+) -> Fit:
     """The fit of a model on a device with `available` bytes whose heaps align to `alignment`.
 
-    `cache_dtype`: as for Engine. Raises UsageError for an unknown one.
+    `cache_dtype`: as for Engine. Raises UsageError for an unknown one. `head_index`: bytes of exact_head.py's file.
     """
     dtype = _cache_dtype(folder, cache_dtype)
     # Decode, the last chunk of a prompt, and the chunks before it if there are any.
     passes = (1, min(context, MAX_ROWS), *((MAX_ROWS,) if context > MAX_ROWS else ()))
     scratch = sum(_arena_nbytes(folder, rows, context, dtype, alignment) for rows in passes) + 4 * context
-    room = available - folder.nbytes - scratch
+    weights = folder.nbytes + head_index
+    room = available - weights - scratch
     low, high = 0, folder.config.max_position_embeddings
     while low < high:
         middle = (low + high + 1) // 2
@@ -60,7 +70,7 @@ def estimate(folder: ModelFolder, context: int, available: int, alignment: int, 
         else:
             high = middle - 1
     kv_cache = kv_cache_nbytes(folder.config, context, dtype, alignment)
-    return Fit(context, folder.nbytes, kv_cache, scratch, available, low)
+    return Fit(context, weights, kv_cache, scratch, available, low)
 
 
 def available_nbytes(device: _fastmetal.Device) -> int:
@@ -79,9 +89,10 @@ def fitting_context(
     limit, available = folder.config.max_position_embeddings, available_nbytes(device)
     context = min(wanted or limit, limit)
     kv_cache = kv_cache_nbytes(folder.config, context, _cache_dtype(folder, cache_dtype), device.heap_alignment)
-    if 2 * (folder.nbytes + kv_cache) <= available:
+    head_index = planned_nbytes(device, folder)
+    if 2 * (folder.nbytes + head_index + kv_cache) <= available:
         return wanted  # far from the limit: scratch need not be planned
-    found = estimate(folder, context, available, device.heap_alignment, cache_dtype)
+    found = estimate(folder, context, available, device.heap_alignment, cache_dtype, head_index)
     if found.fits:
         return wanted
     if wanted is None and found.largest_context:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import ModelConfig
-from fastgo.models.forward import Forward, LayerCache
+from fastgo.models.forward import Forward, LayerCache, Product
 from fastgo.ops.copy import COPY
+from fastgo.ops.matmul import matmul
 
 MAX_ROWS = 512  # tokens of a prefill chunk
 WeightFacts = Callable[[str], tuple[tuple[int, ...], str]]
@@ -26,12 +27,14 @@ def add_forward_pass(
     cache_dtype: str,
     rows: int,
     output_rows: range,
+    product: Product = matmul,
 ) -> Tensor:
     """Adds a pass over `rows` tokens to `graph`; returns the logits of `output_rows`, float32 (rows, vocab_size).
 
     Args:
         cache_shape: of a layer's keys: (num_sequences, num_key_value_heads, capacity, head_dim).
         cache_dtype: one of CACHE_FORMATS.
+        product: what multiplies the output matrix; what it gives is returned.
     """
     weights: dict[str, Tensor] = {}
 
@@ -68,5 +71,6 @@ def add_forward_pass(
             for layer in range(config.num_hidden_layers)
         ],
         output_rows=output_rows,
+        product=product,
     )
     return get_architecture(config.architecture).forward(forward)

@@ -99,6 +99,11 @@ class Sampling:
         return self.temperature < _LEAST_TEMPERATURE or self.top_k == 1
 
     @property
+    def wanted_logits(self) -> int:
+        """How many of the largest logits decide; 0: all."""
+        return 1 if self.is_greedy else self.top_k
+
+    @property
     def adjusts(self) -> bool:
         """Logits are changed before a token is chosen."""
         penalties = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)

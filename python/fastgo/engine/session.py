@@ -86,6 +86,12 @@ class Session:
             )  # fmt: skip
         return logits
 
+    def states(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Appends at most MAX_ROWS `ids`; returns their last hidden states, float32 (len(ids), hidden_size)."""
+        step = self._run_chunks(ids, Output.NOTHING, Output.ALL_STATES, MAX_ROWS)
+        assert step.logits is not None
+        return read_floats(self._engine.device, step.logits, (len(ids), self._engine.config.hidden_size))
+
     def generate(
         self, ids: Sequence[int], sampling: Sampling, max_tokens: int, stop_ids: Collection[int] = ()
     ) -> Iterator[int]:

@@ -18,14 +18,17 @@ from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
 from fastgo.engine.devices import parallel_width
 from fastgo.engine.engine import Engine
+from fastgo.engine.exact_head import MOST_WANTED
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
 from fastgo.engine.sampling import Sampling
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
+from fastgo.models.forward import Product
 from fastgo.ops.adjust_logits import PENALTY_WORDS, adjust_logits
 from fastgo.ops.log_probabilities import MOST_LIKELY, log_probabilities
+from fastgo.ops.matmul import matmul
 from fastgo.ops.sample import PARAMETER_WORDS, sample
 
 _KEPT_STEPS = 6  # recorded passes of other sizes than those in use
@@ -37,16 +40,21 @@ class Output(Enum):
     NOTHING = "nothing"
     LAST_LOGITS = "last_logits"
     ALL_LOGITS = "all_logits"
+    ALL_STATES = "all_states"  # what the output matrix would be multiplied with
     NEXT_TOKEN = "next_token"  # sampled from the last row
     NEXT_TOKENS = "next_tokens"  # sampled from every row
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is recorded into passes that sample, beyond the plain draw, because some sequence asks for it."""
+    """What is recorded into passes that sample, beyond the plain draw, because some sequence asks for it.
+
+    `needs_few_logits`: the only sequence is drawn from at most MOST_WANTED of its largest logits.
+    """
 
     adjusts: bool = False  # penalties, bias
     logprobs: bool = False
+    needs_few_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class State:
 
     `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
     to their first element, so that decode feeds itself (of every row, to the row's own). `history` (num_sequences,
-    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS). What
-    `extras` need is there once `expect` was told.
+    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS); `wanted`
+    (1,) is how many logits the only sequence needs. What `extras` need is there once `expect` was told.
     """
 
     def __init__(self, device: _fastmetal.Device, max_positions: int, num_sequences: int = 1) -> None:
@@ -77,6 +85,7 @@ class State:
             "sequences": device.buffer(MAX_ROWS * 4, "sequences"),
             "history": device.buffer(num_sequences * max_positions * 4, "history"),
             "parameters": device.buffer(num_sequences * PARAMETER_WORDS * 4, "sampling parameters"),
+            "wanted": device.buffer(4, "wanted logits"),
         }
         self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
         self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
@@ -88,7 +97,9 @@ class State:
         samplings = list(samplings)
         for sampling in samplings:
             sampling.check_vocabulary(vocab_size)
-        self.extras = Extras(any(s.adjusts for s in samplings), any(s.logprobs is not None for s in samplings))
+        adjusts, logprobs = any(s.adjusts for s in samplings), any(s.logprobs is not None for s in samplings)
+        is_narrow = self._num_sequences == 1 and all(1 <= s.wanted_logits <= MOST_WANTED for s in samplings)
+        self.extras = Extras(adjusts, logprobs, is_narrow and not adjusts and not logprobs)
         if self.extras.adjusts and self._adjustments is None:
             self._adjustments = Adjustments(self._device, vocab_size, self._num_sequences)
             self.buffers |= self._adjustments.buffers
@@ -101,6 +112,8 @@ class State:
         """Sets how the tokens are drawn that follow `prompt` in a sequence; only while nothing runs, after `expect`."""
         parameters = np.frombuffer(memoryview(self.buffers["parameters"]), np.uint32).reshape(-1, PARAMETER_WORDS)
         parameters[sequence] = np.frombuffer(sampling.pack(), np.uint32)
+        if self.extras.needs_few_logits:
+            np.frombuffer(memoryview(self.buffers["wanted"]), np.uint32)[0] = sampling.wanted_logits
         if self.extras.adjusts and self._adjustments is not None:
             self._adjustments.set(sampling, prompt, sequence)
 
@@ -134,6 +147,8 @@ class StepBuilder:
         self._memory = {"rope": Memory(engine.rope, 0, engine.rope.nbytes)}
         if engine.local_rope is not None:
             self._memory["local_rope"] = Memory(engine.local_rope, 0, engine.local_rope.nbytes)
+        if engine.exact_head is not None:
+            self._memory |= engine.exact_head.memory
         for layer, (keys, values) in enumerate(cache.buffers):
             self._memory[f"keys {layer}"] = Memory(keys, 0, keys.nbytes)
             self._memory[f"values {layer}"] = Memory(values, 0, values.nbytes)
@@ -149,7 +164,8 @@ class StepBuilder:
             self._cache.shape,
             self._cache.dtype,
             rows,
-            range(0 if output in (Output.ALL_LOGITS, Output.NEXT_TOKENS) else rows - 1, rows),
+            range(0 if output in (Output.ALL_LOGITS, Output.ALL_STATES, Output.NEXT_TOKENS) else rows - 1, rows),
+            self._product(output),
         )
         if output in (Output.NEXT_TOKEN, Output.NEXT_TOKENS):
             self._sample(graph, logits, rows)
@@ -157,6 +173,15 @@ class StepBuilder:
             graph.results.append(logits)
         run_passes(graph)
         return graph
+
+    def _product(self, output: Output) -> Product:
+        """What multiplies the output matrix in such a pass."""
+        if output is Output.ALL_STATES:
+            return lambda x, _: x
+        head = self._engine.exact_head
+        if output is Output.NEXT_TOKEN and self._state.extras.needs_few_logits and head is not None:
+            return head.product
+        return matmul
 
     def build(self, rows: int, output: Output) -> Step:
         """Plans, allocates and records a pass."""

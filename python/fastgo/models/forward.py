@@ -6,12 +6,15 @@ Shapes: rows is the number of tokens of this pass; all activations are (rows, wi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastgo.graph.dag import Tensor
 from fastgo.models.config import ModelConfig
 from fastgo.ops.bias_add import bias_add
 from fastgo.ops.matmul import matmul
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""Of inputs (rows, columns) and a matrix (outputs, columns), in this order."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Forward:
 
     `weight(name)` gives a weight by its Hugging Face name; `tokens`, `positions` and `sequences` (whose cache a row
     belongs to) are (rows,) int32. `rope` and `local_rope` are (head_dim / 2,) float32, radians a position.
-    `output_rows` selects the rows whose logits are wanted.
+    `output_rows` selects the rows whose logits are wanted; `product` multiplies them with the output matrix.
     """
 
     config: ModelConfig
@@ -40,6 +43,7 @@ class Forward:
     local_rope: Tensor | None
     cache: list[LayerCache]
     output_rows: range
+    product: Product = field(default=matmul)
 
     def layer_weight(self, layer: int, name: str) -> Tensor:
         """The weight `name` of a layer, without its `.weight`."""
@@ -62,6 +66,10 @@ class Forward:
         if len(self.output_rows) == x.shape[0]:
             return x
         return x.rows(self.output_rows.start, self.output_rows.stop)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of x, the rows that `outputs` chose."""
+        return self.product(x, self.head())
 
     def head(self) -> Tensor:
         """The output matrix: the embedding table where they are tied."""

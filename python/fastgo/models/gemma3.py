@@ -11,7 +11,6 @@ from fastgo.models.blocks import gated_feed_forward, grouped_query_attention
 from fastgo.models.forward import Forward
 from fastgo.ops.add import add
 from fastgo.ops.embed import embed
-from fastgo.ops.matmul import matmul
 from fastgo.ops.rms_norm import rms_norm
 
 
@@ -31,4 +30,4 @@ def gemma3(forward: Forward) -> Tensor:
         h = gated_feed_forward(forward, layer, h)
         x = add(x, rms_norm(h, forward.layer_weight(layer, "post_feedforward_layernorm"), eps=eps))
     x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
-    return matmul(x, forward.head())
+    return forward.logits(x)

@@ -13,7 +13,6 @@ from fastgo.models.blocks import gated_feed_forward, grouped_query_attention
 from fastgo.models.forward import Forward
 from fastgo.ops.add import add
 from fastgo.ops.embed import embed
-from fastgo.ops.matmul import matmul
 from fastgo.ops.rms_norm import rms_norm
 
 
@@ -33,4 +32,4 @@ def llama(
         h = rms_norm(x, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps)
         x = add(x, feed_forward(forward, layer, h))
     x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
-    return matmul(x, forward.head())
+    return forward.logits(x)
