@@ -75,7 +75,7 @@ class Bench:
         nbytes = quant.align_up(quant.total_nbytes(format, outputs, columns))
         calls = max(1, min(_MOST_CALLS, _ROTATED_BYTES // (nbytes * matrices)))
         program = self.device.program("tune", True)
-        pipeline = self.device.pipeline(call.kernel, {})
+        pipeline = self.device.pipeline(call.kernel, dict(call.constants))
         packed = pack_arguments(call.kernel, call.arguments)
         for i in range(calls):
             first = i * matrices * nbytes
@@ -104,8 +104,13 @@ class Bench:
         return node.op.lower(node)[0]
 
 
-def cuts(kernel: str) -> Iterator[Cut]:
+def cuts(kernel: str, format: str, columns: int) -> Iterator[Cut]:
     """All that are tried."""
+    if format in vector_tuning.TILE_FORMATS:
+        for depth in vector_tuning.TILE_DEPTHS[kernel]:
+            for parts, simdgroups in ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16)):
+                if parts * 32 <= columns:
+                    yield Cut(vector_tuning.TILE_OUTPUTS, parts, simdgroups, depth)
     for outputs in (1, 2) if kernel == "matmul_glu_vector" else (1, 2, 4):
         for parts in (1, 2, 4, 8):
             for simdgroups in sorted({parts, 4, 8}):
@@ -135,7 +140,7 @@ def main(argv: list[str]) -> int:
     for format in options.format or ("q4_0", "int4_g32", "bf16"):
         for kernel, outputs, columns in SHAPES:
             name = quant.get_format(format).kernel
-            times = {cut: bench.seconds(kernel, format, outputs, columns, cut) for cut in cuts(kernel)}
+            times = {cut: bench.seconds(kernel, format, outputs, columns, cut) for cut in cuts(kernel, name, columns)}
             best = min(times, key=times.__getitem__)
             rule = vector_tuning.cut(kernel, name, outputs, columns, bench.width)
             matrices = 2 if kernel == "matmul_glu_vector" else 1

@@ -39,6 +39,19 @@ struct MatmulGluVectorArgs {
   uint activation;
 };
 
+// One row in tiles of sixteen outputs; columns and parts are function constants.
+struct MatmulVectorTileArgs {
+  uint outputs;
+  uint planes[6];
+};
+
+struct MatmulGluVectorTileArgs {
+  uint outputs;
+  uint gate_planes[6];
+  uint up_planes[6];
+  uint activation;
+};
+
 // Rows and outputs of a simdgroup's tile: one row in decode, eight in prefill.
 enum MatmulTile : uint {
   VECTOR_ROWS = 1,

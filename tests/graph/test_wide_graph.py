@@ -38,7 +38,7 @@ def test_a_row_is_spread_over_the_cores_of_a_gpu(head_dim: int) -> None:
     assert split.kernel == f"rope_attention_split_f16_d{head_dim}"
     assert split.grid == (4, 16, 1)
     assert combine.kernel == "attention_combine"
-    assert product.kernel.startswith("matmul_vector_q4_0_o")
+    assert product.kernel.startswith("matmul_vector_tile_q4_0_d")
 
 
 def test_a_row_stays_whole_on_a_cpu() -> None:
@@ -52,5 +52,6 @@ def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) 
     for kernel in ("matmul_vector", "matmul_glu_vector"):
         cut = vector_tuning.cut(kernel, "q4_0", outputs, columns, width)
         assert cut.simdgroups % cut.parts == 0
-        assert cut.simdgroups <= 8
-        assert cut.outputs in (1, 2)
+        assert cut.simdgroups <= (vector_tuning.TILE_MOST_PARTS if cut.depth else 8)
+        assert cut.outputs in ((vector_tuning.TILE_OUTPUTS,) if cut.depth else (1, 2))
+        assert cut.depth in (0, *vector_tuning.TILE_DEPTHS[kernel])

@@ -42,6 +42,18 @@ def test_reflection_of_a_struct(tmp_path: Path) -> None:
     }
 
 
+def test_an_enum_without_a_name_hides_no_type(tmp_path: Path) -> None:
+    shader, output = tmp_path / "enum.metal", tmp_path / "out.json"
+    shader.write_text(
+        HEAD + "struct Sizes { enum : uint { STEP = 4 }; uint first; uint second; };\n"
+        "kernel void k(constant Sizes& s [[buffer(0)]], device uint* out [[buffer(1)]]) { out[0] = s.second; }\n"
+    )
+    result = run_mslc(shader, "--emit", "reflect", "-o", output)
+    assert result.returncode == 0, result.stderr
+    fields = json.loads(output.read_text())[0]["arguments"][0]["fields"]
+    assert [(f["name"], f["offset"]) for f in fields] == [("first", 0), ("second", 4)]
+
+
 def test_reflection_of_kernels(tmp_path: Path) -> None:
     kernels = _reflect(tmp_path, "collectives")
     half = kernels["matmul8_f16"]["arguments"]

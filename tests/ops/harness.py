@@ -244,9 +244,9 @@ def run(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[st
     return prepared(op, inputs, attributes).run()
 
 
-def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:
-    """`run` with the kernels that a GPU of 132 cores gets."""
-    bench = Bench(inputs, 132)
+def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes, width: int = 132) -> dict[str, Any]:
+    """`run` with the kernels that a GPU of `width` cores gets."""
+    bench = Bench(inputs, width)
     bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
     return bench.run()
 

@@ -87,31 +87,32 @@ def test_large_tiles(variant: Variant, format: str) -> None:
     assert glu_error(got, x, gate, up, "silu") <= tolerance("matmul_glu", variant, format, rows)
 
 
+@pytest.mark.parametrize("width", [16, 132])
 @pytest.mark.parametrize("format", TESTED_FORMATS)
-def test_one_row_on_wide_devices(variant: Variant, format: str) -> None:
+def test_one_row_on_wide_devices(variant: Variant, format: str, width: int) -> None:
     """The one-row forms for GPUs, with whole and broken tiles and with columns shared by several simdgroups."""
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
     block_size = max(32, FORMATS[format].block_size)
-    for columns, outputs in ((block_size, 1), (block_size * 3, 13), (block_size * 9, 70), (2304, 33), (6912, 5)):
+    for columns, outputs in ((block_size, 1), (block_size * 3, 13), (block_size * 9, 70), (2304, 33), (7424, 5)):
         x = random_rows(3, 1, columns)
         weight, up = random_weight(format, outputs, columns), random_weight(format, outputs, columns, 2)
-        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {})["y"]
+        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {}, width)["y"]
         assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), (columns, outputs)
         inputs = {"gate": weight, "up": up, "x": x}
-        got = variant.call(run_wide, "matmul_glu", inputs, {"activation": "gelu_tanh"})["y"]
+        got = variant.call(run_wide, "matmul_glu", inputs, {"activation": "gelu_tanh"}, width)["y"]
         assert glu_error(got, x, weight, up, "gelu_tanh") <= tolerance("matmul_glu", variant, format, 1), columns
 
 
 @pytest.mark.parametrize("format", ["q4_0", "bf16"])
 def test_tiles_of_wide_devices(variant: Variant, format: str) -> None:
-    """Every tile of outputs: so many of them that a simdgroup gets two, then four."""
+    """Every tile of outputs: so many of them that a simdgroup gets two, then four; and more tiles than cores."""
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
-    for outputs in (4300, 8501):
+    for outputs, width in ((4300, 16), (8501, 16), (8501, 132)):
         x, weight = random_rows(4, 1, 64), random_weight(format, outputs, 64)
-        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {})["y"]
-        assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), outputs
+        got = variant.call(run_wide, "matmul", {"x": x, "weight": weight}, {}, width)["y"]
+        assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), (outputs, width)
 
 
 def test_huge_and_tiny_activations(variant: Variant) -> None:

@@ -239,6 +239,8 @@ class _Scope:
         name, alignment, index = "", None, keyword + 1
         while index < body:
             attribute_end = find_attribute_end(tokens, index)
+            if tokens[index].text == ":":  # what follows is an underlying type or a base
+                break
             if attribute_end is not None:
                 index = attribute_end
             elif tokens[index].text in _PAREN_WORDS and tokens[index + 1].text == "(":

@@ -12,9 +12,16 @@ constexpr std::uint32_t max_grid_yz = 65535;
 constexpr std::uint32_t memory_alignment = 16;
 constexpr int programmatic_architecture = 90;  // the oldest with programmatic dependent launch
 
+bool is_whole(const Command& command) {
+  const Extent &threads = command.threads_per_grid, &size = command.threads_per_threadgroup;
+  const Extent& groups = command.threadgroups_per_grid;
+  return threads.x == groups.x * size.x && threads.y == groups.y * size.y && threads.z == groups.z * size.z;
+}
+
 void set_grid(const Command& command, Launch& launch) {
   const Extent& groups = command.threadgroups_per_grid;
-  launch.sizes = {command.threads_per_grid, groups, groups.y > max_grid_yz || groups.z > max_grid_yz ? 1u : 0u};
+  const bool is_flat = groups.y > max_grid_yz || groups.z > max_grid_yz;
+  launch.sizes = {command.threads_per_grid, groups, is_flat ? 1u : 0u, is_whole(command) ? 1u : 0u};
   KernelNode& node = launch.node;
   node.grid_x = launch.sizes.is_flat ? groups.x * groups.y * groups.z : groups.x;
   node.grid_y = launch.sizes.is_flat ? 1 : groups.y;

@@ -81,12 +81,19 @@ def vector_call(kernel: str, node: Node, weight: Tensor, arguments: dict[str, ob
         return None
     outputs = weight.shape[0]
     cut = vector_tuning.cut(kernel, format, outputs, columns, width)
+    if cut.depth:
+        kernel = f"{kernel}_tile_{format}_d{cut.depth}"
+        constants = {"tile_columns": columns, "tile_parts": cut.parts, "tile_simdgroups": cut.simdgroups}
+    else:
+        kernel, constants = f"{kernel}_{format}_o{cut.outputs}", {}
+        arguments = {"columns": columns, "parts": cut.parts, **arguments}
     return KernelCall(
-        f"{kernel}_{format}_o{cut.outputs}",
+        kernel,
         {**node.inputs, **node.outputs},
-        {"outputs": outputs, "columns": columns, "parts": cut.parts, **arguments},
+        {"outputs": outputs, **arguments},
         (ceil_div(outputs, cut.outputs * cut.simdgroups // cut.parts), 1, 1),
         (cut.simdgroups * SIMD_WIDTH, 1, 1),
+        constants,
     )
 
 

@@ -15,7 +15,8 @@ struct Size3 {
 struct LaunchSizes {
   Size3 threads_per_grid;
   Size3 threadgroups_per_grid;
-  uint is_flat;  // CUDA's grid is one-dimensional, since its y and z end at 65535
+  uint is_flat;   // CUDA's grid is one-dimensional, since its y and z end at 65535
+  uint is_whole;  // every threadgroup has all its threads
 };
 
 METAL_FUNC constexpr uint volume(const Size3& size) { return size.x * size.y * size.z; }
@@ -32,13 +33,18 @@ struct Place {
       const Size3& groups = sizes.threadgroups_per_grid;
       group = {blockIdx.x % groups.x, blockIdx.x / groups.x % groups.y, blockIdx.x / groups.x / groups.y};
     }
-    const Size3& grid = sizes.threads_per_grid;
     origin = {group.x * dispatched.x, group.y * dispatched.y, group.z * dispatched.z};
+    index = (threadIdx.z * dispatched.y + threadIdx.y) * dispatched.x + threadIdx.x;
+    position = {threadIdx.x, threadIdx.y, threadIdx.z};
+    if (sizes.is_whole != 0) {
+      threads = dispatched;
+      inside = true;
+      return;
+    }
+    const Size3& grid = sizes.threads_per_grid;
     threads = {clipped(grid.x, group.x, dispatched.x), clipped(grid.y, group.y, dispatched.y),
                clipped(grid.z, group.z, dispatched.z)};
-    index = (threadIdx.z * dispatched.y + threadIdx.y) * dispatched.x + threadIdx.x;
     inside = index < volume(threads);
-    position = {threadIdx.x, threadIdx.y, threadIdx.z};
     if (volume(threads) != volume(dispatched)) {
       position = {index % threads.x, index / threads.x % threads.y, index / threads.x / threads.y};
     }
