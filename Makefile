@@ -3,6 +3,7 @@
 # make check              formats, types and lints without changing anything
 # make asan               builds apart with AddressSanitizer and UBSan and runs the tests of the native half (tools/sanitize.py)
 # make tsan               the same with ThreadSanitizer
+# make aarch64            builds for 64-bit ARM Linux and runs the tests of the operations under QEMU (tools/aarch64.py)
 PYTHON ?= python3
 PROMPT ?= Once upon a time
 MODEL ?= gemma3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc shaders python tools -type f \
   -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: run test check asan tsan clean
+.PHONY: run test check asan tsan aarch64 clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed-demo
@@ -38,6 +39,9 @@ asan: $(VENV)/installed-test
 
 tsan: $(VENV)/installed-test
 	$(BIN)/python tools/sanitize.py thread $(ARGS)
+
+aarch64: $(VENV)/installed-test
+	$(BIN)/python tools/aarch64.py $(ARGS)
 
 # Build tools stay in the environment, so that a second build only compiles what changed.
 $(VENV)/build-tools: pyproject.toml | $(BIN)/python

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -28,16 +28,24 @@ _X86_FLAGS: Mapping[str, frozenset[str]] = {
     "x86-64-v2": frozenset(),
 }
 
+_ARM_SETS = ("neon",)
+
 
 def names() -> list[str]:
     """The variants of this machine, fastest first."""
     if device_kind(open_device().info) != "cpu":
         return ["device"]
     if platform.machine() not in ("x86_64", "AMD64"):
-        return ["neon", "msl"]
+        return [*_arm_sets(str(open_device().info["name"])), "msl"]
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     flags = frozenset(next(line for line in text.splitlines() if line.startswith("flags")).split())
     return [*(name for name, needed in _X86_FLAGS.items() if needed <= flags), "msl"]
+
+
+def _arm_sets(device_name: str) -> Sequence[str]:
+    """The sets from the best one on, which the device's name ends with: QEMU shows another machine's /proc/cpuinfo."""
+    best = device_name.rstrip(")").rsplit(", ", 1)[-1]
+    return _ARM_SETS[_ARM_SETS.index(best) :]
 
 
 class Variant:

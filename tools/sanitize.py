@@ -28,7 +28,6 @@ TESTS = {
 def build(kind: str, folder: Path) -> Path:
     """Compiles the extension; returns a folder for PYTHONPATH, with this tree's Python files and that extension."""
     pybind11 = subprocess.check_output([sys.executable, "-m", "pybind11", "--cmakedir"], text=True).strip()
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "cmake"
     options = {
         "Python_EXECUTABLE": sys.executable,
         "pybind11_DIR": pybind11,
@@ -38,24 +37,30 @@ def build(kind: str, folder: Path) -> Path:
         "FASTGO_SANITIZE": FLAGS[kind],
     }
     words = [f"-D{name}={value}" for name, value in options.items()]
-    subprocess.run([cmake, "-S", ROOT, "-B", folder, *words], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([cmake, "--build", folder, "-j", str(os.cpu_count() or 1)], check=True)
-    return _package(folder)
+    subprocess.run([cmake(), "-S", ROOT, "-B", folder, *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([cmake(), "--build", folder, "-j", str(os.cpu_count() or 1)], check=True)
+    return package(folder)
 
 
-def _package(folder: Path) -> Path:
-    package = folder / "python" / "fastgo"
-    shutil.rmtree(package, ignore_errors=True)
-    package.mkdir(parents=True)
+def cmake() -> str:
+    """The program, of this Python's environment if it has one."""
+    return shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "cmake"
+
+
+def package(folder: Path) -> Path:
+    """A folder for PYTHONPATH below `folder`: this tree's Python files and the extension that was built there."""
+    made = folder / "python" / "fastgo"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
     for entry in (ROOT / "python" / "fastgo").iterdir():
         if entry.suffix != ".so" and entry.name != "__pycache__":
-            (package / entry.name).symlink_to(entry)
+            (made / entry.name).symlink_to(entry)
     for extension in folder.glob("_fastmetal*.so"):
-        (package / extension.name).symlink_to(extension)
-    return package.parent
+        (made / extension.name).symlink_to(extension)
+    return made.parent
 
 
-def environment(kind: str, package: Path, reports: Path) -> dict[str, str]:
+def environment(kind: str, packages: Path, reports: Path) -> dict[str, str]:
     """What the tests' processes need: the sanitizer's runtime before all else, and where it writes its reports."""
     compiler = os.environ.get("CXX", "c++")
     # libstdc++ too, or the sanitizer does not find what throws exceptions: Python itself does not bring it.
@@ -64,7 +69,7 @@ def environment(kind: str, package: Path, reports: Path) -> dict[str, str]:
     log = f"log_path={reports / 'report'}"
     return {
         **os.environ,
-        "PYTHONPATH": str(package),
+        "PYTHONPATH": str(packages),
         "FASTGO_TEST_SANITIZE": FLAGS[kind],  # for tests that build programs or limit memory
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": f"{log}:detect_leaks=0:allocator_may_return_null=1",
@@ -83,14 +88,14 @@ def main(arguments: list[str]) -> int:
         return 2
     kind, *words = arguments
     folder = ROOT / "build" / f"sanitize-{kind}"
-    package = build(kind, folder)
+    packages = build(kind, folder)
     reports = folder / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir()
     # Uncaptured, so that all reports that go to stderr are found.
     command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", *(words or TESTS[kind])]
     with (reports / "stderr").open("wb") as errors:
-        done = subprocess.run(command, cwd=ROOT, env=environment(kind, package, reports), stderr=errors, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environment(kind, packages, reports), stderr=errors, check=False)
     found = [path for path in sorted(reports.iterdir()) if path.name != "stderr" or _has_report(path)]
     for report in found:
         print(f"\n{report}:\n{report.read_text(encoding='utf-8', errors='replace')}")
