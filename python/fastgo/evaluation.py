@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fastgo.api import LLM
 from fastgo.errors import UsageError
+from fastgo.text.tokenizer import Tokenizer
 
 WINDOW = 128
 _MAX_TOKENS = 1 << 14
@@ -54,7 +55,7 @@ def compare(source: LLM, other: LLM, text: str = TEXT) -> Comparison:
     divergences: list[npt.NDArray[np.float64]] = []
     losses: list[npt.NDArray[np.float64]] = []
     same = 0
-    for window in _windows(ids, source):
+    for window in windows(ids, source.tokenizer, source.context):
         ours, theirs = (_log_probabilities(model.logits(window, all_positions=True)) for model in (source, other))
         divergences.append((np.exp(ours) * (ours - theirs)).sum(axis=1, dtype=np.float64))
         same += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
@@ -71,17 +72,20 @@ def compare(source: LLM, other: LLM, text: str = TEXT) -> Comparison:
     )
 
 
-def _windows(ids: Sequence[int], model: LLM) -> list[list[int]]:
-    """Pieces of at least two tokens; each begins with the beginning-of-sequence token where the model wants one."""
-    length = min(WINDOW, model.context)
-    head = [model.tokenizer.bos_id] if model.tokenizer.add_bos and model.tokenizer.bos_id is not None else []
+def windows(ids: Sequence[int], tokenizer: Tokenizer, context: int) -> list[list[int]]:
+    """Pieces of two tokens to WINDOW; each begins with the beginning-of-sequence token where the model wants one.
+
+    Raises UsageError if there are none.
+    """
+    length = min(WINDOW, context)
+    head = [tokenizer.bos_id] if tokenizer.add_bos and tokenizer.bos_id is not None else []
     body = list(ids[len(head) :])
     step = length - len(head)
     pieces = [head + body[start : start + step] for start in range(0, len(body), max(step, 1))]
-    windows = [piece for piece in pieces if len(piece) >= 2]
-    if not windows:
-        raise UsageError("the text to compare on has fewer than two tokens", hint="give a longer text")
-    return windows
+    found = [piece for piece in pieces if len(piece) >= 2]
+    if not found:
+        raise UsageError("the text has fewer than two tokens", hint="give a longer text")
+    return found
 
 
 def _log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

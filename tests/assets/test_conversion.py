@@ -54,7 +54,7 @@ def test_presets() -> None:
 
 def test_presets_fall_back_where_rows_are_short_and_never_grow_a_tensor() -> None:
     q = "model.layers.5.self_attn.q_proj.weight"
-    assert format_of(Recipe("q4-mixed"), q, (64, 160)) == "q4_1"
+    assert format_of(Recipe("q4-mixed"), q, (64, 160)) == "q5_0"
     assert format_of(Recipe("q4"), "lm_head.weight", (64, 160)) == "q8_0"
     assert format_of(Recipe("q4"), q, (64, 40)) == "bf16"
     assert format_of(Recipe("q8"), q, stored="q4_k") == "q4_k"

@@ -24,7 +24,7 @@ from fastgo.assets.licence_files import copy_licences
 from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
 from fastgo.assets.new_folder import new_folder
 from fastgo.assets.open_source import open_source
-from fastgo.assets.quant import Array, row_chunks
+from fastgo.assets.quant import Array, Float32s, row_chunks
 from fastgo.assets.quantize import quantize
 from fastgo.assets.recipe import Recipe
 from fastgo.assets.resume import ConversionLog
@@ -40,16 +40,17 @@ LOSSLESS = Recipe()
 
 @dataclass(frozen=True)
 class _Task:
-    """A tensor to write: its plan here, and where it comes from."""
+    """A tensor to write: its plan here, where it comes from, and what its columns count (all the same if None)."""
 
     plan: TensorPlan
     tensor: SourceTensor
+    importance: Float32s | None
 
     def planes(self, rows: slice) -> Mapping[str, Array]:
         """The planes of some rows in the format of the plan."""
         if self.plan.format is self.tensor.format:
             return self.tensor.read_planes(rows)
-        return quantize(self.plan.format, self.tensor.read_weights(rows))
+        return quantize(self.plan.format, self.tensor.read_weights(rows), self.importance)
 
 
 def import_model(
@@ -79,6 +80,7 @@ def convert(
     out_dir: Path,
     recipe: Recipe = LOSSLESS,
     *,
+    importance: Mapping[str, Float32s] | None = None,
     progress: Progress | None = None,
     max_shard_nbytes: int = MAX_SHARD_NBYTES,
     force: bool = False,
@@ -88,6 +90,8 @@ def convert(
 
     Args:
         recipe: which formats; by default those of the source.
+        importance: what the squared error of a matrix' columns counts when it is quantised, by its name, as
+            `calibration.column_importance` finds it.
         progress: called after each chunk of rows.
         max_shard_nbytes: a shard is closed before it would exceed this; a larger tensor has a shard of its own.
         force: replace a model folder that is there.
@@ -100,9 +104,9 @@ def convert(
         CacheError: the folder can't be written.
     """
     check_complete(source)
-    shards = _split_shards(_plan(source, recipe), max_shard_nbytes)
+    shards = _split_shards(_plan(source, recipe, importance or {}), max_shard_nbytes)
     with new_folder(out_dir, force) as folder:
-        log = ConversionLog(folder, _key(source, recipe, max_shard_nbytes))
+        log = ConversionLog(folder, _key(source, recipe, importance or {}, max_shard_nbytes))
         needed = sum(task.plan.nbytes for tasks in shards[len(log.shards) :] for task in tasks)
         storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
         _write_shards(folder, shards, log, _Meter(shards, progress, source), jobs or os.cpu_count() or 1)
@@ -113,7 +117,7 @@ def convert(
                 source.nbytes,
                 source.sha256(progress),
                 IMPORTER_VERSION,
-                _how(source, recipe),
+                _how(source, recipe, importance is not None),
                 source.origin,
             ),
             shards=tuple(log.shards),
@@ -157,24 +161,31 @@ class _Meter:
         self._done += sum(task.plan.nbytes for task in tasks)
 
 
-def _plan(source: Source, recipe: Recipe) -> list[_Task]:
+def _plan(source: Source, recipe: Recipe, importance: Mapping[str, Float32s]) -> list[_Task]:
     return [
         _Task(
             TensorPlan(
                 tensor.name, recipe.format_of(tensor.name, tensor.shape, tensor.format, source.config), tensor.shape
             ),
             tensor,
+            importance.get(tensor.name),
         )
         for tensor in source.tensors
     ]
 
 
-def _how(source: Source, recipe: Recipe) -> str:
-    return f"{recipe}; source: {source.carried}" if source.carried else str(recipe)
+def _how(source: Source, recipe: Recipe, is_calibrated: bool) -> str:
+    words = f"{recipe} calibrated" if is_calibrated else str(recipe)
+    return f"{words}; source: {source.carried}" if source.carried else words
 
 
-def _key(source: Source, recipe: Recipe, max_shard_nbytes: int) -> str:
-    facts = (source.name, source.fingerprint(), str(recipe), max_shard_nbytes, IMPORTER_VERSION)
+def _key(source: Source, recipe: Recipe, importance: Mapping[str, Float32s], max_shard_nbytes: int) -> str:
+    counts = hashlib.sha256()
+    for name, values in sorted(importance.items()):
+        counts.update(name.encode() + values.tobytes())
+    facts = (
+        source.name, source.fingerprint(), str(recipe), counts.hexdigest(), max_shard_nbytes, IMPORTER_VERSION,
+    )  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ _ROUTER = "mlp.gate.weight"  # small, and a wrong choice of experts costs more t
 _SENSITIVE = ("self_attn.v_proj.weight", "mlp.down_proj.weight")
 _FALLBACK_OF_LONG_BLOCKS: Mapping[str, str] = MappingProxyType(
     {
-        "q4_k": "q4_1", "q5_k": "q5_1", "q6_k": "q8_0",
+        "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0",
         "int8_g128": "int8_g64", "int8_g64": "q8_0", "int4_g128": "int4_g64", "int4_g64": "q4_0",
     }
 )  # fmt: skip
@@ -118,7 +118,7 @@ class Recipe:
 def _deserves_more(layer: int, layers: int) -> bool:
     """The first and last eighth of the layers and every third between: where llama.cpp's mixes spend their bits too."""
     eighth = layers // 8
-    return layer < eighth or layer >= layers - eighth or (layer - eighth) % 3 == 2
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
 def _fitting(target: QuantFormat, columns: int) -> QuantFormat | None:

@@ -95,6 +95,7 @@ def _pieces(tensor: SourceTensor, wanted: QuantFormat) -> Iterator[Mapping[str, 
 
 def _differs(source: str) -> InvalidFileError:
     return InvalidFileError(
-        f"{source} gives other weights than the model had: it has changed, or another version of fastgo made the model",
+        f"{source} gives other weights than the model had: it has changed, or the model was calibrated with a text, "
+        "or another version of fastgo made it",
         hint="convert or pull the model again",
     )

@@ -14,6 +14,7 @@ from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
     from fastgo.assets.manifest import Manifest
+    from fastgo.assets.quant import Float32s
 
 _GroupSize = Annotated[
     int | None, typer.Option(help="Weights that share a scale under q8 and q4.", metavar="32|64|128", show_default="32")
@@ -23,6 +24,12 @@ _RopeScaling = Annotated[
     str | None,
     typer.Option(
         help="Scaling of the rotary embedding: linear, yarn or llama3; or its JSON.", metavar="NAME:FACTOR|none"
+    ),
+]
+_Calibrate = Annotated[
+    Path | None,
+    typer.Option(
+        help="A text: weights that matter when the model reads it are rounded with more care.", metavar="TEXT"
     ),
 ]
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -44,6 +51,7 @@ def convert(
     ] = None,
     rope_base: _RopeBase = None,
     rope_scaling: _RopeScaling = None,
+    calibrate: _Calibrate = None,
     shard_size: Annotated[str, typer.Option(help="Largest weights file, such as 500M or 4G.")] = "4G",
     jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; by default one a processor.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model folder that is there.")] = False,
@@ -59,12 +67,23 @@ def convert(
     recipe = Recipe.parse(grouped_preset(quantize, group_size), keep or [])
     shard_nbytes = _nbytes(shard_size)
     words = _read(text) if text else None
+    read = _read(calibrate) if calibrate else None
+    if read is not None and quantize == "none" and not keep:
+        raise UsageError("--calibrate: nothing is quantised", hint="add --quantize, for example q4-mixed")
     with ui.progress() as progress:
         path = _resolve(source, progress)
+        importance = _calibrate(path, read, progress) if read is not None else None
         with open_source(path) as opened:
             opened = replace(opened, config=with_rope(opened.config, rope_base, rope_scaling))
             manifest = make(
-                opened, out, recipe, progress=progress, max_shard_nbytes=shard_nbytes, force=force, jobs=jobs
+                opened,
+                out,
+                recipe,
+                importance=importance,
+                progress=progress,
+                max_shard_nbytes=shard_nbytes,
+                force=force,
+                jobs=jobs,
             )
     _show(manifest, out)
     if check:
@@ -92,6 +111,14 @@ def _resolve(source: str, progress: ui.Progress) -> Path:
 
     path = Path(source).expanduser()
     return path if path.exists() else repository.open_model(source, progress).path
+
+
+def _calibrate(source: Path, text: str, progress: ui.Progress) -> dict[str, Float32s]:
+    """The source is run as it is, from the cache unless it is a model folder."""
+    from fastgo.assets import repository
+    from fastgo.calibration import column_importance
+
+    return column_importance(repository.open_model(source, progress), text)
 
 
 def _show(manifest: Manifest, out: Path) -> None:

@@ -186,10 +186,14 @@ class StepBuilder:
     def build(self, rows: int, output: Output) -> Step:
         """Plans, allocates and records a pass."""
         graph = self.graph(rows, output)
-        lowering = Lowering(self._engine.device, graph, self._resolve)
+        lowering = self.lowering(graph)
         program = lowering.record(f"{output.value} x {rows}")
         logits = lowering.memory(graph.results[0]) if graph.results else None
         return Step(program, logits, lowering.arena_nbytes)
+
+    def lowering(self, graph: Graph) -> Lowering:
+        """Of a graph over this engine's weights and this session's state and cache."""
+        return Lowering(self._engine.device, graph, self._resolve)
 
     def step(self, rows: int, output: Output) -> Step:
         """A pass that was built before, or a new one."""
