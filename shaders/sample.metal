@@ -15,6 +15,7 @@
 
 constant constexpr uint SPAN_THREADS = 128;
 constant constexpr uint SPAN_SIMDGROUPS = SPAN_THREADS / 32;
+constant constexpr uint SPAN_RUNS = SAMPLE_SPAN / NOISE_RUN;
 constant constexpr uint BLOCK_WIDTH = SPAN_THREADS / SAMPLE_BLOCKS;
 static_assert(NOISE_RUN == 4 * SPAN_THREADS, "a thread of sample_partial uses all four words of a counter");
 constant constexpr uint MAX_LISTED = 2048;
@@ -76,6 +77,42 @@ inline bool is_filtered(device const SamplingParameters& parameters) {
   return parameters.temperature > 0.0f && (parameters.top_k > 0 || parameters.top_p < 1.0f || parameters.min_p > 0.0f);
 }
 
+// A thread's best logit; all of them are on their way before the first is looked at.
+inline Candidate best_logit(device const float* row, uint begin, uint end) {
+  float4 values[SPAN_RUNS];
+  for (uint i = 0; i < SPAN_RUNS; i++) {
+    for (uint word = 0; word < 4; word++) {
+      values[i][word] = row[min(begin + i * NOISE_RUN + word * SPAN_THREADS, end - 1)];
+    }
+  }
+  Candidate best = {LOWEST_SCORE, 0xFFFFFFFFu};
+  for (uint i = 0; i < SPAN_RUNS; i++) {
+    for (uint word = 0; word < 4; word++) {
+      uint id = begin + i * NOISE_RUN + word * SPAN_THREADS;
+      if (id < end && values[i][word] > LOWEST_SCORE) {
+        improve(best, values[i][word], id);
+      }
+    }
+  }
+  return best;
+}
+
+// The same of logits with noise.
+inline Candidate best_drawn(device const float* row, uint begin, uint end, uint position,
+                            device const SamplingParameters& parameter) {
+  Candidate best = {LOWEST_SCORE, 0xFFFFFFFFu};
+  for (uint run = begin; run < end; run += NOISE_RUN) {
+    uint4 bits = noise_bits(run, position, parameter);
+    for (uint word = 0; word < 4; word++) {
+      uint id = run + word * SPAN_THREADS;
+      if (id < end && row[id] > LOWEST_SCORE) {
+        improve(best, perturbed(row[id], bits[word], parameter), id);
+      }
+    }
+  }
+  return best;
+}
+
 kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const float* logits [[buffer(1)]],
                            device const SamplingParameters* parameters [[buffer(2)]],
                            device const int* positions [[buffer(3)]], device const int* sequences [[buffer(4)]],
@@ -94,20 +131,7 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
   uint begin = group.x * SAMPLE_SPAN + thread_index;
   uint end = min((group.x + 1) * SAMPLE_SPAN, args.vocab_size);
 
-  Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
-  for (uint run = begin; run < end; run += NOISE_RUN) {
-    uint4 bits = draws ? noise_bits(run, position, parameter) : uint4(0);
-    float4 values;
-    for (uint word = 0; word < 4; word++) {
-      values[word] = row[min(run + word * SPAN_THREADS, end - 1)];
-    }
-    for (uint word = 0; word < 4; word++) {
-      uint id = run + word * SPAN_THREADS;
-      if (id < end && values[word] > LOWEST_SCORE) {
-        improve(mine, draws ? perturbed(values[word], bits[word], parameter) : values[word], id);
-      }
-    }
-  }
+  Candidate mine = draws ? best_drawn(row, begin, end, position, parameter) : best_logit(row, begin, end);
   float block_maximum = max(mine.score, simd_shuffle_xor(mine.score, ushort(1)));
   block_maximum = max(block_maximum, simd_shuffle_xor(block_maximum, ushort(2)));
   Candidate best = best_of_group(mine, group_scores, group_ids, thread_index, SPAN_SIMDGROUPS);

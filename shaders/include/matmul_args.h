@@ -52,6 +52,22 @@ struct MatmulGluVectorTileArgs {
   uint activation;
 };
 
+// Of the norm that these kernels do first.
+struct NormMatmulGluArgs {
+  uint outputs;
+  uint gate_planes[6];
+  uint up_planes[6];
+  uint activation;
+  float eps;
+};
+
+// Three matrices, each with outputs of its own.
+struct NormMatmulGroupArgs {
+  uint outputs[3];
+  uint planes[3 * 6];
+  float eps;
+};
+
 // Rows and outputs of a simdgroup's tile: one row in decode, eight in prefill.
 enum MatmulTile : uint {
   VECTOR_ROWS = 1,

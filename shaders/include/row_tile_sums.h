@@ -19,6 +19,8 @@ constant uint tile_columns [[function_constant(0)]];
 constant uint tile_parts [[function_constant(1)]];       // a power of two
 constant uint tile_simdgroups [[function_constant(2)]];  // of a threadgroup, a multiple of the parts
 
+#define TILE_STEPS ((tile_columns + STEP_COLUMNS - 1) / STEP_COLUMNS)
+
 // Threadgroup memory of a kernel; `sums` are those of each chunk's inputs.
 #define ROW_TILE_MEMORY(MATRICES)                         \
   threadgroup float4 staged[STAGED_COLUMNS / 4];          \
@@ -109,36 +111,45 @@ inline void fetch_first_steps(thread const Weights* matrices, uint outputs, thre
   }
 }
 
-// Adds this lane's parts of its two rows of every matrix to `totals`.
+// Adds this lane's parts of its two rows of every matrix, over its steps from `step` to before `end`, to `totals`. What
+// is staged begins with step `first`.
+template <typename Format, uint MATRICES, uint DEPTH>
+inline void accumulate_steps(thread const Weights* matrices, uint outputs, thread const TilePlace& place, uint first,
+                             uint end, thread uint& step, thread TileStep<Format, MATRICES>* ahead,
+                             threadgroup const float4* staged, threadgroup const float* sums, thread float2* totals) {
+  for (; step < end; step += tile_parts) {
+    TileStep<Format, MATRICES> now = ahead[0];
+    for (uint i = 1; i < DEPTH; i++) {
+      ahead[i - 1] = ahead[i];
+    }
+    fetch_step<Format, MATRICES>(matrices, outputs, place, step + DEPTH * tile_parts, ahead[DEPTH - 1]);
+    uint chunk = (step - first) * TILE_LANES + place.lane % TILE_LANES;
+    TileInputs inputs = load_inputs(staged, chunk, place.lane);
+    for (uint m = 0; m < MATRICES; m++) {
+      float2 products = tile_products(now.bits[m * 2], now.bits[m * 2 + 1], inputs);
+      thread const TileFormat<Format>* format = now.format + m * 2;
+      totals[m] += float2(format[0].scale(), format[1].scale()) * products;
+      if (TileFormat<Format>::HAS_SHIFT) {
+        totals[m] += float2(format[0].shift(), format[1].shift()) * sums[chunk];
+      }
+    }
+  }
+}
+
+// The same over a whole row, staged piece by piece.
 template <typename Format, uint MATRICES, uint DEPTH>
 inline void accumulate_tile(thread const Weights* matrices, device const float* x, uint outputs,
                             thread const TilePlace& place, thread TileStep<Format, MATRICES>* ahead,
                             threadgroup float4* staged, threadgroup float* sums, thread float2* totals) {
-  uint steps = (tile_columns + STEP_COLUMNS - 1) / STEP_COLUMNS;
   uint step = place.part;
-  for (uint first = 0; first < steps; first += STAGED_COLUMNS / STEP_COLUMNS) {
+  for (uint first = 0; first < TILE_STEPS; first += STAGED_COLUMNS / STEP_COLUMNS) {
     if (first > 0) {
       threadgroup_barrier(mem_flags::mem_threadgroup);
     }
     stage_piece<Format>(x, first * STEP_COLUMNS, place, staged, sums);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint end = min(first + STAGED_COLUMNS / STEP_COLUMNS, steps); step < end; step += tile_parts) {
-      TileStep<Format, MATRICES> now = ahead[0];
-      for (uint i = 1; i < DEPTH; i++) {
-        ahead[i - 1] = ahead[i];
-      }
-      fetch_step<Format, MATRICES>(matrices, outputs, place, step + DEPTH * tile_parts, ahead[DEPTH - 1]);
-      uint chunk = (step - first) * TILE_LANES + place.lane % TILE_LANES;
-      TileInputs inputs = load_inputs(staged, chunk, place.lane);
-      for (uint m = 0; m < MATRICES; m++) {
-        float2 products = tile_products(now.bits[m * 2], now.bits[m * 2 + 1], inputs);
-        thread const TileFormat<Format>* format = now.format + m * 2;
-        totals[m] += float2(format[0].scale(), format[1].scale()) * products;
-        if (TileFormat<Format>::HAS_SHIFT) {
-          totals[m] += float2(format[0].shift(), format[1].shift()) * sums[chunk];
-        }
-      }
-    }
+    uint end = min(first + STAGED_COLUMNS / STEP_COLUMNS, TILE_STEPS);
+    accumulate_steps<Format, MATRICES, DEPTH>(matrices, outputs, place, first, end, step, ahead, staged, sums, totals);
   }
 }
 

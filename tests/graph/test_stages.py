@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fastgo import _fastmetal
+from fastgo.assets.quant import matrix_shape, total_nbytes
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
@@ -14,7 +15,9 @@ from fastgo.models.forward import Forward, LayerCache
 HIDDEN, WIDTH, VOCABULARY, CAPACITY = 64, 96, 40, 32
 
 
-def decode_program(architecture: str, head_dim: int, layers: int) -> _fastmetal.Program:
+def decode_program(
+    architecture: str, head_dim: int, layers: int, width: int = 1, format: str = "f32"
+) -> _fastmetal.Program:
     """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
     config = ModelConfig(
         architecture=architecture,
@@ -31,22 +34,28 @@ def decode_program(architecture: str, head_dim: int, layers: int) -> _fastmetal.
         rope=RopeConfig(10_000.0),
         layer_is_sliding=(False,) * layers,
     )
-    device, graph = _fastmetal.Device(0), Graph()
+    device, graph = _fastmetal.Device(0), Graph(width)
     described = get_architecture(architecture)
     shapes = dict(described.expected_shapes(config))
     weights: dict[str, Tensor] = {}
     buffers: dict[str, _fastmetal.Buffer] = {}
 
     def weight(name: str) -> Tensor:
-        return weights.setdefault(name, graph.tensor(name, shapes[name], "f32", Storage.WEIGHT))
+        shape = shapes[name]
+        dtype = format if len(shape) == 2 else "f32"
+        return weights.setdefault(name, graph.tensor(name, shape, dtype, Storage.WEIGHT))
 
     def state(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         return graph.tensor(name, shape, dtype, Storage.STATE)
 
     def memory(tensor: Tensor) -> Memory:
         if tensor.name not in buffers:
-            buffers[tensor.name] = device.buffer(tensor.nbytes, tensor.name)
-        return Memory(buffers[tensor.name], 0, tensor.nbytes)
+            if tensor.storage is Storage.WEIGHT:
+                nbytes = total_nbytes(tensor.dtype, *matrix_shape(tensor.shape))
+            else:
+                nbytes = tensor.nbytes
+            buffers[tensor.name] = device.buffer(nbytes, tensor.name)
+        return Memory(buffers[tensor.name], 0, buffers[tensor.name].nbytes)
 
     cache_shape = (1, config.num_key_value_heads, CAPACITY, head_dim)
     forward = Forward(
@@ -72,3 +81,11 @@ def test_a_decode_layer_is_seven_stages(architecture: str, head_dim: int) -> Non
     few, many = (decode_program(architecture, head_dim, layers) for layers in (2, 5))
     assert many.stage_count - few.stage_count <= 3 * 7
     assert many.dispatch_count - few.dispatch_count <= 3 * 9
+
+
+@pytest.mark.parametrize(("architecture", "head_dim"), [("gemma3", 256), ("qwen3", 128), ("llama", 64)])
+def test_a_decode_layer_on_a_wide_device_is_six_kernels(architecture: str, head_dim: int) -> None:
+    """Norms, q k v; rotary, cache and attention, its parts together; output; norms, gate and up; down."""
+    few, many = (decode_program(architecture, head_dim, layers, 132, "q4_0") for layers in (2, 5))
+    assert many.stage_count - few.stage_count == 3 * 6
+    assert many.dispatch_count - few.dispatch_count == 3 * 6

@@ -5,7 +5,7 @@ Outputs are filled with NaN before the run, so that an element that no thread wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,6 +36,8 @@ from fastgo.ops.moe_combine import moe_combine
 from fastgo.ops.moe_group import moe_group
 from fastgo.ops.moe_matmul import moe_matmul
 from fastgo.ops.moe_route import Routing, moe_route
+from fastgo.ops.norm_matmul_glu import NORM_MATMUL_GLU
+from fastgo.ops.norm_matmul_group import NORM_MATMUL_GROUP
 from fastgo.ops.rms_norm import rms_norm
 from fastgo.ops.rope_attention import ROPE_ATTENTION, split_outputs
 from fastgo.ops.rope_cache import rope_cache
@@ -91,6 +93,18 @@ def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) ->
 def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     outputs = {"y": graph.output("y", (t["x"].shape[0], t["gate"].shape[0]))}
     graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
+    return outputs
+
+
+def _norm_matmul(
+    op: Any, weights: Sequence[str], graph: Graph, t: Tensors, attributes: Attributes
+) -> dict[str, Tensor]:
+    """A product of the norm for each of `weights`, outputs' names and weights' names paired with a colon."""
+    outputs = {"stream": graph.output("stream", t["x"].shape)} if "branch" in t else {}
+    for pair in weights:
+        output, _, weight = pair.partition(":")
+        outputs[output] = graph.output(output, (1, t[weight].shape[0]))
+    graph.add_node(op, dict(t), outputs, **attributes)
     return outputs
 
 
@@ -164,6 +178,10 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "moe_combine": lambda _, t, a: {"y": moe_combine(t["x"], Routing(t["weights"], t["weights"], 0))},
     "moe_matmul": _moe_matmul,
     "moe_route": _moe_route,
+    "norm_matmul_glu": lambda graph, t, a: _norm_matmul(NORM_MATMUL_GLU, ["y:gate"], graph, t, a),
+    "norm_matmul_group": lambda graph, t, a: _norm_matmul(
+        NORM_MATMUL_GROUP, ["y_first:first", "y_second:second", "y_third:third"], graph, t, a
+    ),
     "rms_norm": lambda _, t, a: {"y": rms_norm(**t, **a)},
     "rope_attention": _rope_attention,
     "rope_cache": _rope_cache,

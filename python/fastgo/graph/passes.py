@@ -17,6 +17,8 @@ from fastgo.ops.matmul import MATMUL
 from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_matmul import MOE_MATMUL
 from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
+from fastgo.ops.norm_matmul_glu import NORM_MATMUL_GLU
+from fastgo.ops.norm_matmul_group import NORM_MATMUL_GROUP, suits
 from fastgo.ops.rms_norm import RMS_NORM
 from fastgo.ops.rope_attention import DTYPES, HEAD_DIMS, ROPE_ATTENTION, split_outputs
 from fastgo.ops.rope_cache import ROPE_CACHE
@@ -170,6 +172,75 @@ def fuse_matmul_glu(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def _products_of(rewriter: _Rewriter, y: Tensor) -> list[Node]:
+    """The readers of one row's norm, if they are a layer's gate and up or its queries, keys and values; else none."""
+    readers = rewriter.readers(y)
+    if (
+        y.shape[0] != 1
+        or rewriter.is_result(y)
+        or any(node.inputs["x"] is not y for node in readers if "x" in node.inputs)
+    ):
+        return []
+    if len(readers) == 1 and readers[0].op is MATMUL_GLU:
+        weights = [readers[0].inputs["gate"]]
+    elif len(readers) == 3 and all(node.op is MATMUL for node in readers):
+        weights = [node.inputs["weight"] for node in readers]
+    else:
+        return []
+    return readers if suits(weights[0]) and len({weight.dtype for weight in weights}) == 1 else []
+
+
+def _branch_of(rewriter: _Rewriter, norm: Node, products: list[Node]) -> tuple[list[Node], dict[str, Tensor]]:
+    """The residual add before a norm, and the norm of its branch: the nodes, and their inputs by the kernels' names."""
+    total = norm.inputs["x"]
+    add = _produced_by(total, ADD)
+    alone: tuple[list[Node], dict[str, Tensor]] = ([], {"x": total})
+    if add is None or rewriter.readers(total)[0] is not norm or not rewriter.can_wait(add, products[-1]):
+        return alone
+    x, branch = add.inputs["a"], add.inputs["b"]
+    later = [node for node in rewriter.readers(total) if node is not norm]
+    if (
+        x.shape != branch.shape
+        or not branch.is_contiguous
+        or not x.is_contiguous
+        or rewriter.is_changed_in_place(total)
+    ):
+        return alone
+    if any(rewriter.order[node] < rewriter.order[products[-1]] for node in later):
+        return alone
+    post_norm = _produced_by(branch, RMS_NORM)
+    if post_norm is None or not rewriter.is_only_for(branch, add) or post_norm.eps != norm.eps:
+        return [add], {"x": x, "branch": branch}
+    if not rewriter.can_wait(post_norm, products[-1]):
+        return [add], {"x": x, "branch": branch}
+    inputs = {"x": x, "branch": post_norm.inputs["x"], "post_weight": post_norm.inputs["weight"]}
+    return [post_norm, add], inputs
+
+
+def fuse_norm_matmul(graph: Graph) -> int:
+    """A residual add, its norm and the products of the norm, where every core may as well do the norm itself."""
+    rewriter = _Rewriter(graph)
+    for norm in rewriter.nodes(RMS_NORM):
+        y = norm.outputs["y"]
+        products = _products_of(rewriter, y)
+        if not products or not rewriter.can_wait(norm, products[-1]):
+            continue
+        before, inputs = _branch_of(rewriter, norm, products)
+        inputs["weight"] = norm.inputs["weight"]
+        outputs = {"stream": norm.inputs["x"]} if before else {}
+        attributes = {"eps": norm.eps}
+        if products[0].op is MATMUL_GLU:
+            op, attributes["activation"] = NORM_MATMUL_GLU, products[0].activation
+            inputs |= {name: products[0].inputs[name] for name in ("gate", "up")}
+            outputs["y"] = products[0].outputs["y"]
+        else:
+            op = NORM_MATMUL_GROUP
+            for name, product in zip(("first", "second", "third"), products, strict=True):
+                inputs[name], outputs[f"y_{name}"] = product.inputs["weight"], product.outputs["y"]
+        rewriter.replace([*before, norm, *products], Node(op, inputs, outputs, attributes))
+    return rewriter.finish()
+
+
 def fuse_rope_attention(graph: Graph) -> int:
     """The write of one row's key and value into the cache, and the attention of that row."""
     rewriter = _Rewriter(graph)
@@ -226,9 +297,10 @@ def eliminate_dead_nodes(graph: Graph) -> int:
 PASSES: dict[str, Callable[[Graph], int]] = {
     "dropout": remove_dropout,
     "dead_nodes": eliminate_dead_nodes,
+    "matmul_glu": fuse_matmul_glu,
+    "norm_matmul": fuse_norm_matmul,
     "add_rms_norm": fuse_add_rms_norm,
     "sandwich_norm": fuse_sandwich_norm,
-    "matmul_glu": fuse_matmul_glu,
     "rope_attention": fuse_rope_attention,
 }
 

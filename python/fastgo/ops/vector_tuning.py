@@ -27,8 +27,8 @@ def cut(kernel: str, format: str, outputs: int, columns: int, parallel_width: in
     measured = MEASURED.get((parallel_width, kernel, format, outputs, columns))
     if measured is not None:
         return measured
-    if format in TILE_FORMATS and parallel_width >= _TILE_WIDTH:
-        return _tile_cut(kernel, outputs, columns, parallel_width)
+    if uses_tiles(format, parallel_width):
+        return _rule_for_tiles(kernel, outputs, columns, parallel_width)
     parts = 1
     while (
         parts < _MOST_PARTS
@@ -40,7 +40,18 @@ def cut(kernel: str, format: str, outputs: int, columns: int, parallel_width: in
     return Cut(a_simdgroup, parts, max(parts, _SIMDGROUPS))
 
 
-def _tile_cut(kernel: str, outputs: int, columns: int, parallel_width: int) -> Cut:
+def uses_tiles(format: str, parallel_width: int) -> bool:
+    """Whether tiles of sixteen outputs are the rule for one row."""
+    return format in TILE_FORMATS and parallel_width >= _TILE_WIDTH
+
+
+def tile_cut(kernel: str, format: str, outputs: int, columns: int, parallel_width: int) -> Cut:
+    """`cut` for kernels that exist in tiles only."""
+    found = cut(kernel, format, outputs, columns, parallel_width)
+    return found if found.depth else _rule_for_tiles(kernel, outputs, columns, parallel_width)
+
+
+def _rule_for_tiles(kernel: str, outputs: int, columns: int, parallel_width: int) -> Cut:
     """As many parts as keep the cores busy; few steps a simdgroup are all fetched before the inputs are there."""
     tiles, steps = ceil_div(outputs, TILE_OUTPUTS), ceil_div(columns, _TILE_COLUMNS)
     parts = 1

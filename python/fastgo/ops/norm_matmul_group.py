@@ -1,0 +1,86 @@
+"""norm_matmul_group: for one row, a residual add, its RMSNorm, and the products with three weights in one kernel.
+
+Queries, keys and values of a layer. Made by the fusion pass `norm_matmul`, for wide devices only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastgo.assets import quant
+from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops import rms_norm, vector_tuning
+from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets
+from fastgo.ops.vector_cuts import Cut
+
+_NAMES = ("first", "second", "third")
+_MOST_COLUMNS = 7168  # STAGED_COLUMNS of the shaders
+_COLUMNS_A_THREAD = 16
+
+
+def suits(weight: Tensor) -> bool:
+    """Whether one row's norm and products with this weight may be one kernel."""
+    columns, width = weight.shape[1], weight.graph.parallel_width
+    format = quant.get_format(weight.dtype).kernel
+    return vector_tuning.uses_tiles(format, width) and columns % WEIGHTS_PER_BLOCK == 0 and columns <= _MOST_COLUMNS
+
+
+def norm_call(
+    kernel: str, node: Node, weight: Tensor, outputs: int, cut: Cut, arguments: Mapping[str, Any]
+) -> KernelCall:
+    """The call of a kernel that norms a row first; `outputs` are rounded up to tiles."""
+    columns = weight.shape[1]
+    simdgroups = cut.simdgroups
+    while simdgroups * SIMD_WIDTH * _COLUMNS_A_THREAD < columns:
+        simdgroups *= 2
+    optional: dict[str, Tensor | None] = {"branch": None, "post_weight": None, "stream": None}
+    constants = {"tile_columns": columns, "tile_parts": cut.parts, "tile_simdgroups": simdgroups}
+    flags = {"has_branch": "branch" in node.inputs, "has_post_norm": "post_weight" in node.inputs}
+    return KernelCall(
+        f"{kernel}_{quant.get_format(weight.dtype).kernel}_d{cut.depth}",
+        {**optional, **node.inputs, **node.outputs},
+        {"eps": node.eps, **arguments},
+        (ceil_div(outputs // vector_tuning.TILE_OUTPUTS, simdgroups // cut.parts), 1, 1),
+        (simdgroups * SIMD_WIDTH, 1, 1),
+        {**constants, **flags},
+    )
+
+
+def _lower(node: Node) -> list[KernelCall]:
+    weights = [node.inputs[name] for name in _NAMES]
+    tile = vector_tuning.TILE_OUTPUTS
+    outputs = sum(ceil_div(weight.shape[0], tile) * tile for weight in weights)
+    columns, width = weights[0].shape[1], weights[0].graph.parallel_width
+    cut = vector_tuning.tile_cut("matmul_vector", quant.get_format(weights[0].dtype).kernel, outputs, columns, width)
+    planes = sum((plane_offsets(weight) for weight in weights), ())
+    arguments = {"outputs": tuple(weight.shape[0] for weight in weights), "planes": planes}
+    return [norm_call("norm_matmul_group", node, weights[0], outputs, cut, arguments)]
+
+
+def normed_row(
+    x: Array, weight: Array, branch: Array | None, post_weight: Array | None, eps: float
+) -> tuple[Array, Array]:
+    """The residual stream after the branch, and its norm."""
+    if branch is not None:
+        x = x + (branch if post_weight is None else rms_norm.reference(branch, post_weight, eps=eps))
+    return x, rms_norm.reference(x, weight, eps=eps)
+
+
+def reference(
+    x: Array,
+    weight: Array,
+    first: Array,
+    second: Array,
+    third: Array,
+    branch: Array | None = None,
+    post_weight: Array | None = None,
+    *,
+    eps: float,
+) -> tuple[Array, ...]:
+    """The new x and the three products, with dequantised weights."""
+    stream, y = normed_row(x, weight, branch, post_weight, eps)
+    return stream, *(y @ matrix.T for matrix in (first, second, third))
+
+
+NORM_MATMUL_GROUP = Op("norm_matmul_group", _lower, reference)
