@@ -72,6 +72,7 @@ def expected(norms: int, layers: int, is_gemma: bool) -> dict[str, int]:
         "dead_nodes": 0,
         "add_rms_norm": norms,
         "norm_matmul": 0,  # of wide devices
+        "attention_output": 0,  # of wide devices
         "sandwich_norm": norms if is_gemma else 0,
         "matmul_glu": layers,
         "rope_attention": 0,  # not for heads as small as the goldens'

@@ -24,6 +24,7 @@ from fastgo.ops.attention import attention
 from fastgo.ops.attention_split import attention_split
 from fastgo.ops.bias_add import bias_add
 from fastgo.ops.cast import cast
+from fastgo.ops.combine_matmul import COMBINE_MATMUL
 from fastgo.ops.copy import copy
 from fastgo.ops.dropout import dropout
 from fastgo.ops.embed import embed
@@ -93,6 +94,12 @@ def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) ->
 def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     outputs = {"y": graph.output("y", (t["x"].shape[0], t["gate"].shape[0]))}
     graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
+    return outputs
+
+
+def _combine_matmul(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    outputs = {"y": graph.output("y", (1, t["weight"].shape[0]))}
+    graph.add_node(COMBINE_MATMUL, dict(t), outputs, **attributes)
     return outputs
 
 
@@ -170,6 +177,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "scatter_rows": lambda _, t, a: {"y": scatter_rows(**t)},
     "soft_cap": lambda _, t, a: {"y": soft_cap(**t, **a)},
     "transpose_2d": lambda _, t, a: {"y": transpose_2d(**t)},
+    "combine_matmul": _combine_matmul,
     "copy": lambda _, t, a: {"y": copy(**t)},
     "embed": lambda _, t, a: {"y": embed(**t, **a)},
     "glu": lambda _, t, a: {"y": glu(**t, **a)},

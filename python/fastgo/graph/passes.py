@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
+from fastgo.ops import combine_matmul
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import ATTENTION
@@ -263,6 +264,24 @@ def fuse_rope_attention(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def fuse_attention_output(graph: Graph) -> int:
+    """The parts of one row's attention put together by the product that reads it."""
+    rewriter = _Rewriter(graph)
+    for product in rewriter.nodes(MATMUL):
+        x, weight = product.inputs["x"], product.inputs["weight"]
+        node = _produced_by(x, ROPE_ATTENTION)
+        if node is None or "partial" not in node.outputs or not rewriter.is_only_for(x, product):
+            continue
+        parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
+        if x is not node.outputs["y"] or not combine_matmul.suits(weight, parts["partial"]):
+            continue
+        outputs = {**parts, **{name: node.outputs[name] for name in ("k_cache", "v_cache")}}
+        rewriter.replace([node], Node(ROPE_ATTENTION, node.inputs, outputs, node.attributes))
+        fused = Node(combine_matmul.COMBINE_MATMUL, {"weight": weight, **parts}, product.outputs, {})
+        rewriter.replace([product], fused)
+    return rewriter.finish()
+
+
 def remove_dropout(graph: Graph) -> int:
     """At inference dropout's output is its input: readers of one get the other."""
     removed: set[Node] = set()
@@ -302,6 +321,7 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "add_rms_norm": fuse_add_rms_norm,
     "sandwich_norm": fuse_sandwich_norm,
     "rope_attention": fuse_rope_attention,
+    "attention_output": fuse_attention_output,
 }
 
 

@@ -15,7 +15,7 @@ _MAX_SPLITS, _PART = 16, 32  # parts of the context, and positions that are wort
 
 
 def split_outputs(graph: Graph, heads: int, head_dim: int, capacity: int) -> dict[str, Tensor]:
-    """What the form for wide devices writes besides the caches and y; nothing on others."""
+    """What the form for wide devices writes besides the caches and y, which it may leave to combine_matmul."""
     if graph.parallel_width == 1:
         return {}
     splits = max(1, min(_MAX_SPLITS, graph.parallel_width // heads, ceil_div(capacity, _PART)))
@@ -29,7 +29,7 @@ def _lower_split(node: Node, arguments: dict[str, object], constants: dict[str, 
     buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **written}
     kernel, threads = f"rope_attention_split_{k_cache.dtype}_d{head_dim}", (_SPLIT_SIMDGROUPS * SIMD_WIDTH, 1, 1)
     call = KernelCall(kernel, buffers, {**arguments, "splits": splits}, (heads, splits, 1), threads, constants)
-    return [call, combine_call(node)]
+    return [call, combine_call(node)] if "y" in node.outputs else [call]
 
 
 def _lower(node: Node) -> list[KernelCall]:
