@@ -28,7 +28,7 @@ _X86_FLAGS: Mapping[str, frozenset[str]] = {
     "x86-64-v2": frozenset(),
 }
 
-_ARM_SETS = ("neon",)
+_ARM_SETS = ("neon_dotprod", "neon")
 
 
 def names() -> list[str]:

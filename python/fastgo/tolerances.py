@@ -87,6 +87,6 @@ def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     is_quantised = get_format(format).is_quantised
     if instruction_set == "avx512_bf16" and rows > 1 and format not in ("f32", "f16"):
         return "int16 activations" if is_quantised and rows <= 16 else "bfloat16"
-    if instruction_set.startswith("avx") and rows == 1 and is_quantised:
+    if instruction_set.startswith(("avx", "neon_")) and rows == 1 and is_quantised:
         return "int16 activations"
     return "float32"

@@ -147,6 +147,27 @@ inline void block_sums(const unsigned char* nibbles, const std::int8_t* high, co
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + side * 8), sums);
   }
 }
+#elif defined(__ARM_FEATURE_DOTPROD)
+// Rows' sums of nibbles times inputs, four rows a register.
+inline void block_sums(const unsigned char* nibbles, const std::int8_t* high, const std::int8_t* low,
+                       const std::int16_t*, std::int32_t* out) {
+  const auto four = [](const std::int8_t* values) {
+    std::int32_t word;
+    std::memcpy(&word, values, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(word));
+  };
+  for (int rows = 0; rows < head_rows; rows += 4) {
+    int32x4_t uppers = vdupq_n_s32(0), lowers = vdupq_n_s32(0);
+    for (int v = 0; v < 4; v++) {
+      const uint8x16_t bytes = vld1q_u8(nibbles + v * 64 + rows * 4);
+      const int8x16_t first = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+      const int8x16_t last = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
+      uppers = vdotq_s32(vdotq_s32(uppers, first, four(high + v * 4)), last, four(high + 16 + v * 4));
+      lowers = vdotq_s32(vdotq_s32(lowers, first, four(low + v * 4)), last, four(low + 16 + v * 4));
+    }
+    vst1q_s32(out + rows, vaddq_s32(vshlq_n_s32(uppers, 8), lowers));
+  }
+}
 #else
 inline void block_sums(const unsigned char* nibbles, const std::int8_t*, const std::int8_t*, const std::int16_t* both,
                        std::int32_t* out) {

@@ -1,5 +1,9 @@
 // Hands the native kernels of every instruction set in this build to the CPU driver. Compiled for the baseline only.
 #include <cstdlib>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include "cpu/native/native.h"
 #include "cpu/overrides.h"
@@ -31,6 +35,10 @@ namespace avx512_bf16 {
 extern const NativeTable matmul_bf16_table;
 extern const NativeTable attention_bf16_table;
 }  // namespace avx512_bf16
+#elif defined(__aarch64__)
+namespace neon_dotprod {
+extern const NativeTable matmul_int16_table;
+}
 #endif
 
 unsigned char* scratch(std::size_t bytes) {
@@ -73,6 +81,8 @@ bool has_avx512() {
 }
 
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+#elif defined(__aarch64__)
+bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 #endif
 
 // Ranks: later instruction sets win; two tables of one set may hold the same kernel at different ranks.
@@ -93,6 +103,9 @@ bool add_all() {
   }
   const char* const baseline_name = "x86-64-v2";
 #else
+#if defined(__aarch64__)
+  add_table(neon_dotprod::matmul_int16_table, "neon_dotprod", 20, &has_dotprod);
+#endif
   const char* const baseline_name = "neon";
 #endif
   for (const NativeTable* table :

@@ -160,6 +160,8 @@ inline void store_from_float(std::uint16_t* p, float x) { *p = float_to_half(x);
 inline float horizontal_sum(Vector v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps(reinterpret_cast<__m512>(v));
+#elif defined(__aarch64__)
+  return vaddvq_f32(reinterpret_cast<float32x4_t>(v));
 #else
   float sum = 0;
   for (int i = 0; i < width; i++) sum += v[i];
@@ -187,6 +189,11 @@ inline Vector horizontal_sums(const Vector v[width]) {
   }
   return reinterpret_cast<Vector>(_mm512_add_ps(_mm512_shuffle_f32x4(eights[0], eights[1], 0x88),
                                                 _mm512_shuffle_f32x4(eights[0], eights[1], 0xDD)));
+#elif defined(__aarch64__)
+  const auto pairs = [&](int i) {
+    return vpaddq_f32(reinterpret_cast<float32x4_t>(v[i]), reinterpret_cast<float32x4_t>(v[i + 1]));
+  };
+  return reinterpret_cast<Vector>(vpaddq_f32(pairs(0), pairs(2)));
 #else
   Vector sums;
   for (int i = 0; i < width; i++) sums[i] = horizontal_sum(v[i]);
