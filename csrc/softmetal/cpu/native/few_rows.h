@@ -106,9 +106,7 @@ struct FewRows<Q6_K> {
     const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
     for (int quad = 0; quad < 2; quad++) {
       const std::uint64_t block = first + static_cast<std::uint64_t>(quad) * 4;
-      Quad q = load_quad(p.low, block);
-      q = add_high_bits(q, p.high, block * 2, 2, 16);
-      q = add_high_bits(q, p.high, block * 2 + 1, 2, 32);
+      const Quad q = load_six_bits(p, block);
       const __m512i index = _mm512_add_epi32(lanes, _mm512_set1_epi32(quad * 8));
       const __m512 first_scales = _mm512_permutexvar_ps(index, scale);
       const __m512 last_scales = _mm512_permutexvar_ps(_mm512_add_epi32(index, _mm512_set1_epi32(1)), scale);

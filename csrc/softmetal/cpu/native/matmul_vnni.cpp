@@ -54,6 +54,7 @@ struct RowProduct<Q8_0> {
       const unsigned char* bytes = p.low + (first + group) * 32;
       for (std::uint32_t pair = 0; pair < 4; pair++) {
         if (group + pair * 2 >= blocks) break;
+        fetch_ahead(bytes + pair * 64);
         const __m512i q = _mm512_xor_si512(_mm512_loadu_si512(bytes + pair * 64), flip);
         const std::size_t at = (static_cast<std::size_t>(group) + pair * 2) * 32;
         const __m512 terms = products(q, in.high + at, in.low + at);
@@ -83,9 +84,7 @@ struct RowProduct<Q6_K> {
       const __m512 scales = _mm512_mul_ps(scale, _mm512_load_ps(in.half_scales + group * 2));
       for (std::uint32_t quad = 0; quad < 2; quad++) {
         const std::uint64_t block = first + group + quad * 4;
-        Quad q = load_quad(p.low, block);
-        q = add_high_bits(q, p.high, block * 2, 2, 16);
-        q = add_high_bits(q, p.high, block * 2 + 1, 2, 32);
+        const Quad q = load_six_bits(p, block);
         const std::size_t at = (static_cast<std::size_t>(group) + quad * 4) * 32;
         const __m512i index = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(quad * 8)));
         const __m512i next = _mm512_add_epi32(index, _mm512_set1_epi32(1));
@@ -125,9 +124,13 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
                              scratch(inputs_bytes(blocks)));
   const std::uint64_t group_outputs = GLU_VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
-  for (auto n = static_cast<std::uint32_t>(begin * group_outputs); n < last; n++) {
-    const float gate = RowProduct<Format>::run(gate_planes, n, blocks, in);
-    y[n] = activate(args.activation, gate) * RowProduct<Format>::run(up_planes, n, blocks, in);
+  for (auto n = static_cast<std::uint32_t>(begin * group_outputs); n < last; n += width) {
+    const std::uint32_t count = smaller(width, last - n);
+    alignas(64) float gate[width] = {}, up[width] = {};
+    for (std::uint32_t i = 0; i < count; i++) gate[i] = RowProduct<Format>::run(gate_planes, n + i, blocks, in);
+    for (std::uint32_t i = 0; i < count; i++) up[i] = RowProduct<Format>::run(up_planes, n + i, blocks, in);
+    store(gate, activate(args.activation, load(gate)) * load(up));
+    std::memcpy(y + n, gate, count * sizeof(float));
   }
 }
 

@@ -83,23 +83,50 @@ struct Quad {
   __m512i first, last;
 };
 
+// Brings what a thread reads next into the cache: the processor's own fetching stops at the end of each page.
+inline void fetch_ahead(const unsigned char* at) {
+  constexpr std::uint32_t distance = 2048;
+  _mm_prefetch(reinterpret_cast<const char*>(at) + distance, _MM_HINT_T0);
+}
+
 inline Quad load_quad(const unsigned char* low, std::uint64_t block) {
+  fetch_ahead(low + block * 16);
   const __m512i bytes = _mm512_loadu_si512(low + block * 16);
   const __m512i mask = _mm512_set1_epi8(15);
   return {_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask)};
 }
 
-// Adds `value` where the bits of four words, one a block and `stride` words apart, are set.
-inline Quad add_high_bits(Quad q, const unsigned char* words, std::uint64_t index, int stride, char value) {
-  std::uint64_t first = 0, last = 0;
-  for (int b = 3; b >= 0; b--) {
-    const std::uint32_t word = word_at(words, index + static_cast<std::uint64_t>(b * stride));
-    first = first << 16 | (word & 0xFFFFu);
-    last = last << 16 | word >> 16;
-  }
+// Where bits of four blocks are set: of the first and of the last sixteen weights of each.
+struct QuadBits {
+  __mmask64 first, last;
+};
+
+// One word a block.
+inline QuadBits fifth_bits(const unsigned char* words, std::uint64_t block) {
+  const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(words + block * 4));
+  const __m128i bits = _mm_shuffle_epi8(four, order);
+  return {_cvtu64_mask64(static_cast<std::uint64_t>(_mm_cvtsi128_si64(bits))),
+          _cvtu64_mask64(static_cast<std::uint64_t>(_mm_extract_epi64(bits, 1)))};
+}
+
+inline Quad add_where(Quad q, QuadBits bits, char value) {
   const __m512i addend = _mm512_set1_epi8(value);
-  return {_mm512_mask_add_epi8(q.first, _cvtu64_mask64(first), q.first, addend),
-          _mm512_mask_add_epi8(q.last, _cvtu64_mask64(last), q.last, addend)};
+  return {_mm512_mask_add_epi8(q.first, bits.first, q.first, addend),
+          _mm512_mask_add_epi8(q.last, bits.last, q.last, addend)};
+}
+
+// Q6_K's integers: two words a block, of its fifth and of its sixth bits.
+inline Quad load_six_bits(const Planes& p, std::uint64_t block) {
+  const __m256i order =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p.high + block * 8));
+  const __m256i pairs = _mm256_shuffle_epi8(words, order);
+  const __m256i bits = _mm256_permutevar8x32_epi32(pairs, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  std::uint64_t masks[4];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(masks), bits);
+  const Quad q = add_where(load_quad(p.low, block), {_cvtu64_mask64(masks[0]), _cvtu64_mask64(masks[1])}, 16);
+  return add_where(q, {_cvtu64_mask64(masks[2]), _cvtu64_mask64(masks[3])}, 32);
 }
 
 inline __m256 halves_at(const unsigned char* plane, std::uint64_t index, __mmask8 present) {
@@ -123,7 +150,7 @@ template <std::int32_t zero, bool has_fifth_bit>
 struct VnniLegacy {
   static Quad quad(const Planes& p, std::uint64_t block) {
     const Quad q = load_quad(p.low, block);
-    return has_fifth_bit ? add_high_bits(q, p.high, block, 1, 16) : q;
+    return has_fifth_bit ? add_where(q, fifth_bits(p.high, block), 16) : q;
   }
   static GroupAffine affine(const Planes& p, std::uint64_t block, __mmask8 present) {
     const __m256 scale = halves_at(p.scales, block, present);
