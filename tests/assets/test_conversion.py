@@ -113,6 +113,9 @@ def test_a_model_folder_is_a_source_too(tmp_path: Path) -> None:
     assert len(second.shards) > 1 and ModelFolder.open(tmp_path / "b").name == "m"
     smaller = run(tmp_path / "a", tmp_path / "c", Recipe.parse("q4", []))
     assert {entry.format for entry in smaller.tensors.values()} == {"q4_0", "q8_0", "f32"}
+    recipes = [ModelFolder.open(tmp_path / name).manifest.provenance.recipe for name in "abc"]
+    assert recipes == ["none *.mlp.*=q8_0", "none; source: none *.mlp.*=q8_0", "q4; source: none *.mlp.*=q8_0"]
+    assert run(tmp_path / "b", tmp_path / "d").provenance.recipe == recipes[1]
 
 
 def test_force_replaces_models_only(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_import_carries_them_and_says_so(tmp_path: Path) -> None:
         else:
             assert np.abs(folder.weights(key) - expected).max() <= 0.005 * np.abs(expected).max()
     line = "2 q2_k as q8_0 (requantised), 2 q3_k as q6_k (exact)"
+    assert "mxfp4 as q8_0 (exact down to 2^-24)" in manifest.provenance.recipe
     assert line in manifest.provenance.recipe
     assert any(what.startswith("importing m.gguf: ") and line in what for what in said)
 

@@ -37,6 +37,7 @@ def open_folder_source(path: Path) -> Source:
         licence=manifest.licence,
         licence_files=licence_files(path),
         origin=_hub_origin(manifest.provenance),
+        carried=_history(manifest.provenance),
     )
 
 
@@ -45,6 +46,12 @@ def _hub_origin(provenance: Provenance) -> str | None:
     origin = provenance.origin or ""
     is_whole = provenance.recipe.partition("; source: ")[0] == "none"
     return origin if origin.startswith(PREFIX) and is_whole else None
+
+
+def _history(provenance: Provenance) -> str:
+    """What was done to the weights before: the folder's recipe, or only what follows it if it kept all formats."""
+    recipe, _, before = provenance.recipe.partition("; source: ")
+    return before if recipe == "none" else provenance.recipe
 
 
 def _reader(folder: ModelFolder, name: str, entry: TensorEntry) -> Callable[[slice], Mapping[str, Array]]:

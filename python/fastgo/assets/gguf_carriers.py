@@ -48,7 +48,7 @@ class Carrier:
     block_size: int
     gguf_block_nbytes: int
     format: QuantFormat
-    manner: str  # "exact" | "rounded" | "requantised"
+    manner: str  # "exact", with its limit if it has one; "rounded" or "requantised"
     decode: Callable[[Bytes], Planes]
 
     def gguf_nbytes(self, rows: int, columns: int) -> int:
@@ -175,7 +175,7 @@ _TABLE = (
     Carrier("iq4_xs", 23, 256, 136, FORMATS["q8_0"], "rounded", _iq4_xs),
     Carrier("tq1_0", 34, 256, 54, FORMATS["q4_0"], "exact", _tq1_0),
     Carrier("tq2_0", 35, 256, 66, FORMATS["q4_0"], "exact", _tq2_0),
-    Carrier("mxfp4", 39, 32, 17, FORMATS["q8_0"], "exact", _mxfp4),
+    Carrier("mxfp4", 39, 32, 17, FORMATS["q8_0"], f"exact down to 2^{_SMALLEST_FLOAT16_EXPONENT}", _mxfp4),
 )
 
 GGUF_CARRIERS: Mapping[int, Carrier] = MappingProxyType({carrier.gguf_type_id: carrier for carrier in _TABLE})

@@ -61,7 +61,8 @@ class Source:
         nbytes: size of its weights.
         tensors: in the order in which the model uses them.
         chat_template, generation, licence: as in a manifest.
-        carried: one line on tensors that `format` gives in another format than the files'; empty if there are none.
+        carried: one line on how its weights differ from what they came from: the recipe of a folder that was quantised,
+            types of a GGUF that another format carries; empty if they don't.
         sha256: of the whole source, in hexadecimal; takes a while.
         fingerprint: text that is another one for other files; quick.
         licence_files: the texts of its licence.

@@ -135,7 +135,7 @@ def _show(manifest: Manifest, out: Path) -> None:
     ui.table(rows, header=("format", "tensors", "parameters", "size", "bits a weight"), right=(1, 2, 3, 4))
     _, _, carried = manifest.provenance.recipe.partition("; source: ")
     if carried:
-        ui.note(f"tensors of the source that came in another format: {carried}")
+        ui.note(f"what was done to the source's weights before: {carried}")
     source = manifest.provenance.source_nbytes
     ui.note(f"{out}: {ui.size(sum(shard.nbytes for shard in manifest.shards))}, the source has {ui.size(source)}")
 
