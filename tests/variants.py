@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 # What /proc/cpuinfo must list for the driver to use that instruction set.
 _X86_FLAGS: Mapping[str, frozenset[str]] = {
+    "avx512_amx": frozenset(
+        {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"}
+    ),
     "avx512_bf16": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}),
     "avx512": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}),
     "avx2": frozenset({"avx2", "fma", "f16c"}),

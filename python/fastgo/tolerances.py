@@ -73,7 +73,8 @@ TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolu
 
 def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int) -> str:
     """What native attention of that set computes with: a key of KERNELS. Other devices use float32."""
-    if instruction_set == "avx512_bf16" and cache == "float16" and head_dim % 32 == 0 and rows > 16:
+    is_rounded = instruction_set in ("avx512_bf16", "avx512_amx")
+    if is_rounded and cache == "float16" and head_dim % 32 == 0 and rows > 16:
         return "bfloat16"
     return "float32"
 
@@ -82,10 +83,12 @@ def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     """What matmul computes with: a key of KERNELS. `instruction_set`: of the native kernels, or "msl", "device"."""
     if instruction_set in ("msl", "device") and rows > 16 and format != "f32":
         return "bfloat16"
+    if instruction_set == "avx512_amx" and rows > 16 and format != "f32":
+        return "bfloat16"
     if get_format(format).group_size is not None:
         return "float32"
     is_quantised = get_format(format).is_quantised
-    if instruction_set == "avx512_bf16" and rows > 1 and format not in ("f32", "f16"):
+    if instruction_set in ("avx512_bf16", "avx512_amx") and rows > 1 and format not in ("f32", "f16"):
         return "int16 activations" if is_quantised and rows <= 16 else "bfloat16"
     if instruction_set.startswith(("avx", "neon_")) and rows == 1 and is_quantised:
         return "int16 activations"

@@ -5,6 +5,7 @@
 #include <sys/auxv.h>
 #endif
 
+#include "cpu/native/amx_support.h"
 #include "cpu/native/native.h"
 #include "cpu/overrides.h"
 
@@ -35,6 +36,9 @@ namespace avx512_bf16 {
 extern const NativeTable matmul_bf16_table;
 extern const NativeTable attention_bf16_table;
 }  // namespace avx512_bf16
+namespace avx512_amx {
+extern const NativeTable matmul_amx_table;
+}
 #elif defined(__aarch64__)
 namespace neon_dotprod {
 extern const NativeTable matmul_int16_table;
@@ -81,6 +85,11 @@ bool has_avx512() {
 }
 
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+
+bool has_avx512_amx() {
+  static const bool granted = has_avx512_bf16() && may_use_amx();  // asked once
+  return granted;
+}
 #elif defined(__aarch64__)
 bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 #endif
@@ -95,6 +104,7 @@ bool add_all() {
   }
   add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512_bf16::attention_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
+  add_table(avx512_amx::matmul_amx_table, "avx512_amx", 50, &has_avx512_amx);
   add_table(avx2::matmul_int16_table, "avx2", 21, &has_avx2);
   add_table(avx512::matmul_vnni_table, "avx512", 31, &has_avx512);
   for (const NativeTable* table : {&avx2::matmul_table, &avx2::attention_table, &avx2::moe_table, &avx2::norm_table,

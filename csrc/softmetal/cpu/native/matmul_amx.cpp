@@ -1,0 +1,108 @@
+// Prefill's matrix products on AMX, every format but float32 rounded to bfloat16; see many_rows.h.
+//
+// Up to `few_rows` rows the integer products of few_rows.h, or the float kernel, which keep decode's fidelity.
+#include "cpu/native/amx_tile.h"
+#include "cpu/native/few_rows.h"
+#include "cpu/native/many_rows.h"
+
+namespace softmetal::cpu::native::avx512 {
+extern const NativeTable matmul_table;
+}
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+namespace {
+
+struct MatrixTiles {
+  static constexpr std::uint32_t chunk = 2 * tile_rows;
+
+  static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
+    return std::size_t{whole_tiles(rows)} * (pairs / 16) * tile_bytes;
+  }
+
+  static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, unsigned char* inputs) {
+    const std::uint32_t blocks = padded_pairs(columns) / 16;
+    for (std::uint32_t m = 0; m < whole_tiles(rows) * tile_rows; m++) {
+      unsigned char* out = inputs + std::size_t{m / tile_rows} * blocks * tile_bytes + m % tile_rows * 64;
+      for (std::uint32_t block = 0; block < blocks; block++) {
+        const __m512i rounded =
+            m < rows ? round_block(x + static_cast<std::size_t>(m) * columns, columns, block) : _mm512_setzero_si512();
+        _mm512_storeu_si512(out + block * tile_bytes, rounded);
+      }
+    }
+  }
+
+  void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
+                const unsigned char* panel, float* c) const {
+    const std::uint32_t blocks = pairs / 16;
+    const unsigned char* x = inputs + std::size_t{m / tile_rows} * blocks * tile_bytes;
+    if (rows > tile_rows) {
+      multiply_tiles(x, blocks * tile_bytes, blocks, panel, c, panel_outputs);
+    } else {
+      multiply_tile(x, blocks, panel, c, panel_outputs);
+    }
+  }
+
+  static std::uint32_t whole_tiles(std::uint32_t rows) { return (rows + tile_rows - 1) / tile_rows; }
+
+  const TileUnit unit;
+};
+
+RunRange float_kernel(const char* name) {
+  for (std::size_t i = 0; i < avx512::matmul_table.count; i++) {
+    if (std::strcmp(avx512::matmul_table.kernels[i].name, name) == 0) return avx512::matmul_table.kernels[i].run;
+  }
+  return nullptr;
+}
+
+// What multiplies a few rows.
+template <typename Format>
+struct FewRowsKernels {
+  static RunRange plain() { return &matmul_few<Format>; }
+  static RunRange glu() { return &matmul_glu_few<Format>; }
+};
+
+template <>
+struct FewRowsKernels<BF16> {
+  static RunRange plain() { return &matmul_many<BF16, MatrixTiles>; }
+  static RunRange glu() { return &matmul_glu_many<BF16, MatrixTiles>; }
+};
+
+#define FASTGO_FLOAT_FEW_ROWS(name, Format)                                   \
+  template <>                                                                 \
+  struct FewRowsKernels<Format> {                                             \
+    static RunRange plain() {                                                 \
+      static const RunRange kernel = float_kernel("matmul_" #name "_r8");     \
+      return kernel;                                                          \
+    }                                                                         \
+    static RunRange glu() {                                                   \
+      static const RunRange kernel = float_kernel("matmul_glu_" #name "_r8"); \
+      return kernel;                                                          \
+    }                                                                         \
+  };
+FASTGO_FLOAT_FEW_ROWS(f16, F16)
+FASTGO_FLOAT_FEW_ROWS(int8, Int8)
+FASTGO_FLOAT_FEW_ROWS(int4, Int4)
+
+template <typename Format>
+void matmul_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const bool is_few = static_cast<const MatmulArgs*>(launch.buffers[0])->rows <= few_rows;
+  (is_few ? FewRowsKernels<Format>::plain() : &matmul_many<Format, MatrixTiles>)(launch, begin, end);
+}
+
+template <typename Format>
+void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const bool is_few = static_cast<const MatmulGluArgs*>(launch.buffers[0])->rows <= few_rows;
+  (is_few ? FewRowsKernels<Format>::glu() : &matmul_glu_many<Format, MatrixTiles>)(launch, begin, end);
+}
+
+#define FASTGO_AMX_ROWS(name, Format) \
+  {"matmul_" #name "_r8", &matmul_rows<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
+
+}  // namespace
+
+extern const NativeKernel matmul_amx_kernels[] = {FASTGO_AMX_ROWS(f16, F16) FASTGO_AMX_ROWS(bf16, BF16) FASTGO_AMX_ROWS(
+    int8, Int8) FASTGO_AMX_ROWS(int4, Int4) FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_AMX_ROWS)};
+extern const NativeTable matmul_amx_table = {matmul_amx_kernels,
+                                             sizeof(matmul_amx_kernels) / sizeof(matmul_amx_kernels[0])};
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA
