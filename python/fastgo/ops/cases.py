@@ -87,6 +87,8 @@ ATTENTION = (
     (70, 4, 1, 64, 130, 33, 0),
     (90, 6, 3, 128, 90, 0, 37),
     (150, 2, 1, 256, 150, 0, 0),
+    (40, 2, 1, 64, 1200, 1100, 0),
+    (20, 2, 1, 256, 1300, 1234, 700),
 )
 
 # As above: the head sizes of models, groups of one, four and others, parts that stay empty.

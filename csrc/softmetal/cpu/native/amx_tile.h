@@ -1,7 +1,7 @@
 // Products of bfloat16 on AMX: tiles of 16 rows x 32 columns of inputs times tiles of 32 columns x 16 outputs.
 //
-// Inputs lie as whole tiles: of each 16 rows, block after block of 32 columns, 16 rows of 64 bytes. Weights lie as
-// bf16_tile.h's panels, of which each side of 16 outputs is a tile's second operand as it stands.
+// Weights lie as bf16_tile.h's panels, of which each side of 16 outputs is a tile's second operand as it stands. The
+// unit wants whole tiles: rows are padded to 16 of them, columns with zeros to 32.
 #pragma once
 
 #include "cpu/native/bf16_tile.h"
@@ -9,8 +9,10 @@
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-constexpr std::uint32_t tile_rows = 16;
+constexpr std::uint32_t tile_height = 16;
 constexpr std::size_t tile_bytes = 1024;
+
+inline std::uint32_t whole_tiles(std::uint32_t rows) { return (rows + tile_height - 1) / tile_height; }
 
 // Configures all eight tiles as 16 rows of 64 bytes for as long as it lives.
 class TileUnit {
@@ -25,7 +27,7 @@ class TileUnit {
     config.palette = 1;
     for (int tile = 0; tile < 8; tile++) {
       config.row_bytes[tile] = 64;
-      config.rows[tile] = tile_rows;
+      config.rows[tile] = tile_height;
     }
     _tile_loadconfig(&config);
   }
@@ -34,50 +36,59 @@ class TileUnit {
   TileUnit& operator=(const TileUnit&) = delete;
 };
 
-// c (32 rows, 32 outputs) = two neighbouring row tiles . panel; `next` bytes lie between the tiles of the two.
-inline void multiply_tiles(const unsigned char* inputs, std::size_t next, std::uint32_t blocks,
-                           const unsigned char* panel, float* c, std::size_t c_stride) {
+// Rows of bfloat16 as the unit reads them, 16 x 64 bytes at a time; distances in bytes.
+struct TileRows {
+  const unsigned char* first;
+  std::size_t row, block, tile;  // from a row to the next, from 32 columns to the next, from 16 rows to the next
+
+  TileRows from(std::uint32_t tiles) const { return {first + tiles * tile, row, block, tile}; }
+};
+
+// c (16 * height, 32 outputs) = or += one or two tiles of rows . panel
+template <int height, bool adds>
+inline void multiply_tiles(const TileRows& rows, std::uint32_t blocks, const unsigned char* panel, float* c,
+                           std::size_t c_stride) {
   constexpr int panel_stride = panel_outputs * 4;
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  const std::size_t stride = c_stride * sizeof(float);
+  float* lower = c + tile_height * c_stride;
+  if (adds) {
+    _tile_loadd(0, c, stride);
+    _tile_loadd(1, c + 16, stride);
+    if (height == 2) _tile_loadd(2, lower, stride);
+    if (height == 2) _tile_loadd(3, lower + 16, stride);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    if (height == 2) _tile_zero(2);
+    if (height == 2) _tile_zero(3);
+  }
   for (std::uint32_t block = 0; block < blocks; block++) {
-    const unsigned char* x = inputs + block * tile_bytes;
-    const unsigned char* weights = panel + std::size_t{block} * tile_rows * panel_stride;
-    _tile_loadd(4, x, 64);
+    const unsigned char* x = rows.first + block * rows.block;
+    const unsigned char* weights = panel + std::size_t{block} * tile_height * panel_stride;
+    _tile_loadd(4, x, rows.row);
     _tile_loadd(6, weights, panel_stride);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, weights + 64, panel_stride);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, x + next, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if (height == 2) _tile_loadd(5, x + rows.tile, rows.row);
+    if (height == 2) _tile_dpbf16ps(2, 5, 6);
+    if (height == 2) _tile_dpbf16ps(3, 5, 7);
   }
-  const std::size_t stride = c_stride * sizeof(float);
   _tile_stored(0, c, stride);
   _tile_stored(1, c + 16, stride);
-  _tile_stored(2, c + tile_rows * c_stride, stride);
-  _tile_stored(3, c + tile_rows * c_stride + 16, stride);
+  if (height == 2) _tile_stored(2, lower, stride);
+  if (height == 2) _tile_stored(3, lower + 16, stride);
 }
 
-// The same for one row tile.
-inline void multiply_tile(const unsigned char* inputs, std::uint32_t blocks, const unsigned char* panel, float* c,
-                          std::size_t c_stride) {
-  constexpr int panel_stride = panel_outputs * 4;
-  _tile_zero(0);
-  _tile_zero(1);
-  for (std::uint32_t block = 0; block < blocks; block++) {
-    const unsigned char* weights = panel + std::size_t{block} * tile_rows * panel_stride;
-    _tile_loadd(4, inputs + block * tile_bytes, 64);
-    _tile_loadd(6, weights, panel_stride);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, weights + 64, panel_stride);
-    _tile_dpbf16ps(1, 4, 7);
+// The same for any number of row tiles.
+template <bool adds>
+inline void multiply_all_tiles(const TileRows& rows, std::uint32_t tiles, std::uint32_t blocks,
+                               const unsigned char* panel, float* c, std::size_t c_stride) {
+  std::uint32_t t = 0;
+  for (; t + 2 <= tiles; t += 2) {
+    multiply_tiles<2, adds>(rows.from(t), blocks, panel, c + t * tile_height * c_stride, c_stride);
   }
-  const std::size_t stride = c_stride * sizeof(float);
-  _tile_stored(0, c, stride);
-  _tile_stored(1, c + 16, stride);
+  if (t < tiles) multiply_tiles<1, adds>(rows.from(t), blocks, panel, c + t * tile_height * c_stride, c_stride);
 }
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

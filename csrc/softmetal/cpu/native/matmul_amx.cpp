@@ -12,8 +12,9 @@ extern const NativeTable matmul_table;
 namespace softmetal::cpu::native::FASTGO_ISA {
 namespace {
 
+// Rounded inputs lie as whole tiles: of each 16 rows, block after block of 32 columns, 16 rows of 64 bytes.
 struct MatrixTiles {
-  static constexpr std::uint32_t chunk = 2 * tile_rows;
+  static constexpr std::uint32_t chunk = 2 * tile_height;
 
   static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
     return std::size_t{whole_tiles(rows)} * (pairs / 16) * tile_bytes;
@@ -21,8 +22,8 @@ struct MatrixTiles {
 
   static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
-    for (std::uint32_t m = 0; m < whole_tiles(rows) * tile_rows; m++) {
-      unsigned char* out = inputs + std::size_t{m / tile_rows} * blocks * tile_bytes + m % tile_rows * 64;
+    for (std::uint32_t m = 0; m < whole_tiles(rows) * tile_height; m++) {
+      unsigned char* out = inputs + std::size_t{m / tile_height} * blocks * tile_bytes + m % tile_height * 64;
       for (std::uint32_t block = 0; block < blocks; block++) {
         const __m512i rounded =
             m < rows ? round_block(x + static_cast<std::size_t>(m) * columns, columns, block) : _mm512_setzero_si512();
@@ -33,16 +34,10 @@ struct MatrixTiles {
 
   void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
                 const unsigned char* panel, float* c) const {
-    const std::uint32_t blocks = pairs / 16;
-    const unsigned char* x = inputs + std::size_t{m / tile_rows} * blocks * tile_bytes;
-    if (rows > tile_rows) {
-      multiply_tiles(x, blocks * tile_bytes, blocks, panel, c, panel_outputs);
-    } else {
-      multiply_tile(x, blocks, panel, c, panel_outputs);
-    }
+    const std::size_t tile = pairs / 16 * tile_bytes;
+    const TileRows x{inputs + m / tile_height * tile, 64, tile_bytes, tile};
+    multiply_all_tiles<false>(x, whole_tiles(rows), pairs / 16, panel, c, panel_outputs);
   }
-
-  static std::uint32_t whole_tiles(std::uint32_t rows) { return (rows + tile_rows - 1) / tile_rows; }
 
   const TileUnit unit;
 };

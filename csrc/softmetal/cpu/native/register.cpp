@@ -38,7 +38,8 @@ extern const NativeTable attention_bf16_table;
 }  // namespace avx512_bf16
 namespace avx512_amx {
 extern const NativeTable matmul_amx_table;
-}
+extern const NativeTable attention_amx_table;
+}  // namespace avx512_amx
 #elif defined(__aarch64__)
 namespace neon_dotprod {
 extern const NativeTable matmul_int16_table;
@@ -105,6 +106,7 @@ bool add_all() {
   add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512_bf16::attention_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512_amx::matmul_amx_table, "avx512_amx", 50, &has_avx512_amx);
+  add_table(avx512_amx::attention_amx_table, "avx512_amx", 50, &has_avx512_amx);
   add_table(avx2::matmul_int16_table, "avx2", 21, &has_avx2);
   add_table(avx512::matmul_vnni_table, "avx512", 31, &has_avx512);
   for (const NativeTable* table : {&avx2::matmul_table, &avx2::attention_table, &avx2::moe_table, &avx2::norm_table,

@@ -1,0 +1,176 @@
+// Prefill's attention on AMX; see attention_many.h. Keys are taken in spans, whose scores stay in the L2 cache: what
+// earlier spans gave is scaled by how far the largest score has grown since.
+#include "cpu/native/amx_tile.h"
+#include "cpu/native/attention_many.h"
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+namespace {
+
+constexpr std::uint32_t span_keys = 512;
+constexpr std::size_t score_stride = span_keys + 16;  // floats; not a power of two, so that rows spread over cache sets
+constexpr float least_score = -3.0e38f;
+
+// What the queries of a tile have so far: the largest score, the sum of the weights beneath it.
+struct QueryState {
+  float largest = least_score, total = 0.0f;
+};
+
+// e^x to 2^-17 or so for x <= 0, finer than the weights are kept.
+inline __m512 exponential_below_one(__m512 x) {
+  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
+  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(t, n);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(9.6181291e-3f), f, _mm512_set1_ps(5.5504109e-2f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1f));
+  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f)), n);
+}
+
+// Turns scores [begin, end) of a row of `padded` (whole blocks of 32) into bfloat16 weights in place, zero elsewhere.
+// Returns the factor by which what came before has to shrink.
+float soften(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32_t padded, QueryState& state) {
+  const auto visible = [&](std::uint32_t p) {
+    const auto below = [&](std::uint32_t bound) {
+      return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
+    };
+    return static_cast<__mmask16>(below(end) & ~below(begin));
+  };
+  __m512 most = _mm512_set1_ps(state.largest);
+  for (std::uint32_t p = begin / 16 * 16; p < end; p += 16) {
+    most = _mm512_mask_max_ps(most, visible(p), most, _mm512_load_ps(scores + p));
+  }
+  const float largest = _mm512_reduce_max_ps(most);
+  most = _mm512_set1_ps(largest);
+  __m512 sum = _mm512_setzero_ps();
+  auto* out = reinterpret_cast<unsigned char*>(scores);
+  for (std::uint32_t p = 0; p < padded; p += 32) {
+    const __m512 first = _mm512_maskz_mov_ps(visible(p), exponential_below_one(_mm512_load_ps(scores + p) - most));
+    const __m512 last =
+        _mm512_maskz_mov_ps(visible(p + 16), exponential_below_one(_mm512_load_ps(scores + p + 16) - most));
+    const __m512i rounded = round_pairs(first, last);
+    sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(rounded, 16)));
+    sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(-0x10000))));
+    _mm512_store_si512(out + p * 2, rounded);
+  }
+  const float factor = exponential(broadcast(state.largest - largest))[0];
+  state.total = state.total * factor + _mm512_reduce_add_ps(sum);
+  state.largest = largest;
+  return factor;
+}
+
+inline void scale_row(float* row, std::uint32_t count, float factor, float* out) {
+  for (std::uint32_t d = 0; d < count; d += width) store(out + d, load(row + d) * factor);
+}
+
+// One tile and KV head: memory, and the steps for a span of keys.
+class Attention {
+ public:
+  Attention(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head)
+      : b_(b),
+        tile_(tile),
+        kv_head_(kv_head),
+        group_(b.args.heads / b.args.kv_heads),
+        head_dim_(b.args.head_dim),
+        queries_(tile.rows * group_),
+        tiles_(whole_tiles(queries_)) {
+    const std::size_t padded = std::size_t{tiles_} * tile_height;
+    const std::size_t panel_bytes = (span_keys > head_dim_ ? span_keys : head_dim_) * std::size_t{panel_outputs} * 2;
+    const std::size_t query_bytes = padded * head_dim_ * 2, score_bytes = padded * score_stride * sizeof(float);
+    panel_ =
+        scratch(panel_bytes + query_bytes + score_bytes + padded * (head_dim_ * sizeof(float) + sizeof(QueryState)));
+    q_ = panel_ + panel_bytes;
+    scores_ = reinterpret_cast<float*>(q_ + query_bytes);
+    sums_ = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(scores_) + score_bytes);
+    states_ = reinterpret_cast<QueryState*>(sums_ + padded * head_dim_);
+    const auto sequence = smaller(static_cast<std::uint32_t>(b.sequences[tile.row]), b.args.num_sequences - 1);
+    cache_ = (static_cast<std::size_t>(sequence) * b.args.kv_heads + kv_head) * b.args.capacity * head_dim_;
+  }
+
+  void run() {
+    load_queries(b_, tile_, kv_head_, q_);
+    for (std::uint32_t i = 0; i < queries_; i++) states_[i] = {};
+    for (std::uint32_t p = tile_.first; p < tile_.last; p += span_keys) {
+      const std::uint32_t count = smaller(span_keys, tile_.last - p);
+      score(p, count);
+      weigh(p, count);
+      if (p == tile_.first) {
+        add_values<false>(p, count);
+      } else {
+        add_values<true>(p, count);
+      }
+    }
+    for (std::uint32_t i = 0; i < queries_; i++) {
+      const std::size_t row = tile_.row + i / group_, head = kv_head_ * group_ + i % group_;
+      scale_row(sums_ + std::size_t{i} * head_dim_, head_dim_, 1.0f / states_[i].total,
+                b_.y + (row * b_.args.heads + head) * head_dim_);
+    }
+  }
+
+ private:
+  static std::uint32_t padded(std::uint32_t count) { return (count + 31) / 32 * 32; }
+
+  void score(std::uint32_t first, std::uint32_t count) {
+    const std::size_t row = std::size_t{head_dim_} * 2;
+    const std::uint16_t* keys = b_.keys + cache_ + static_cast<std::size_t>(first) * head_dim_;
+    for (std::uint32_t p = 0; p < count; p += panel_outputs) {
+      load_keys(keys + static_cast<std::size_t>(p) * head_dim_, smaller(panel_outputs, count - p), head_dim_, panel_);
+      multiply_all_tiles<false>({q_, row, 64, row * tile_height}, tiles_, head_dim_ / 32, panel_, scores_ + p,
+                                score_stride);
+    }
+  }
+
+  void weigh(std::uint32_t first, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < queries_; i++) {
+      const auto end = static_cast<std::uint32_t>(b_.positions[tile_.row + i / group_]) + 1;
+      const std::uint32_t begin = first_visible(b_.args, end);
+      const float factor = soften(scores_ + i * score_stride, begin > first ? smaller(begin - first, count) : 0,
+                                  end > first ? smaller(end - first, count) : 0, padded(count), states_[i]);
+      float* sums = sums_ + std::size_t{i} * head_dim_;
+      if (first != tile_.first && factor != 1.0f) scale_row(sums, head_dim_, factor, sums);
+    }
+  }
+
+  template <bool adds>
+  void add_values(std::uint32_t first, std::uint32_t count) {
+    const auto* weights = reinterpret_cast<const unsigned char*>(scores_);
+    constexpr std::size_t row = score_stride * sizeof(float);
+    for (std::uint32_t d = 0; d < head_dim_; d += panel_outputs) {
+      load_values(b_.values + cache_ + static_cast<std::size_t>(first) * head_dim_ + d, count, padded(count), head_dim_,
+                  panel_);
+      multiply_all_tiles<adds>({weights, row, 64, row * tile_height}, tiles_, padded(count) / 32, panel_, sums_ + d,
+                               head_dim_);
+    }
+  }
+
+  const AttentionBuffers& b_;
+  const RowTile& tile_;
+  const std::uint32_t kv_head_, group_, head_dim_, queries_, tiles_;
+  std::size_t cache_;
+  unsigned char *panel_, *q_;
+  float *scores_, *sums_;
+  QueryState* states_;
+};
+
+// Some 256 queries, so that keys and values are converted once for many.
+std::uint32_t most_rows(const AttentionArgs& args) {
+  const std::uint32_t rows = 256 / (args.heads / args.kv_heads);
+  return rows < least_attention_rows ? least_attention_rows : rows;
+}
+
+void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const TileUnit unit;
+  attention_many(launch, begin, end, &most_rows, [](const AttentionBuffers& b, const RowTile& tile, auto kv_head) {
+    Attention(b, tile, kv_head).run();
+  });
+}
+
+}  // namespace
+
+extern const NativeKernel attention_amx_kernels[] = {{"attention_f16_d32", &attention},
+                                                     {"attention_f16_d64", &attention},
+                                                     {"attention_f16_d128", &attention},
+                                                     {"attention_f16_d256", &attention}};
+extern const NativeTable attention_amx_table = {attention_amx_kernels,
+                                                sizeof(attention_amx_kernels) / sizeof(attention_amx_kernels[0])};
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA
