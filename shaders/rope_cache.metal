@@ -7,7 +7,7 @@
 //   frequencies (rotary_dim / 2,) float32: radians a position
 //   k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T, see cache_row.h
 //
-// Grid: (heads + 2 kv_heads, rows), one simdgroup each.
+// Grid: (heads + 2 kv_heads, rows), a simdgroup each; the simdgroups of a threadgroup have neighbouring heads.
 #include <metal_stdlib>
 
 #include "include/cache_row.h"
@@ -56,9 +56,14 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
                        device const float* frequencies [[buffer(6)]], device const int* positions [[buffer(7)]],
                        device const int* sequences [[buffer(8)]], device float* q_out [[buffer(9)]],
                        device T* k_cache [[buffer(10)]], device T* v_cache [[buffer(11)]],
-                       uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]]) {
-  uint head = group.x;
+                       uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+                       uint simdgroup [[simdgroup_index_in_threadgroup]],
+                       uint simdgroups [[simdgroups_per_threadgroup]]) {
+  uint head = group.x * simdgroups + simdgroup;
   uint row = group.y;
+  if (head >= args.heads + 2 * args.kv_heads) {
+    return;
+  }
   uint head_dim = args.head_dim;
   uint position = min(uint(positions[row]), args.capacity - 1);
   uint first_head = min(uint(sequences[row]), args.num_sequences - 1) * args.kv_heads;  // of the caches

@@ -52,6 +52,7 @@ Environment read_environment() {
   }
   environment.cpu_isa = value_of("FASTGO_CPU_ISA");
   environment.nvrtc = value_of("FASTGO_NVRTC");
+  environment.cublas = value_of("FASTGO_CUBLAS");
   const std::string cache = cache_folder();
   environment.cuda_cache = cache.empty() ? "" : cache + "/cuda";
   return environment;

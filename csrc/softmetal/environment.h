@@ -12,6 +12,7 @@ struct Environment {
   bool cpu_overrides = true;           // FASTGO_CPU_KERNELS=msl turns the native kernels off
   std::string cpu_isa;     // FASTGO_CPU_ISA: the best instruction set that native kernels may use; empty: any
   std::string nvrtc;       // FASTGO_NVRTC: the file of CUDA's compiler; empty: search for it
+  std::string cublas;      // FASTGO_CUBLAS: the file of cuBLASLt, or 0 to do without; empty: search for it
   std::string cuda_cache;  // folder of compiled CUDA kernels, in fastgo's cache folder; empty: keep none
 };
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 SWITCHES: Mapping[str, str] = MappingProxyType(
     {
         "FASTGO_CACHE_DIR": "folder for imported models and compiled shaders, instead of the user's cache folder",
+        "FASTGO_CUBLAS": "file of cuBLASLt for large products on NVIDIA GPUs, or 0: the shaders compute all of them",
         "FASTGO_CPU_KERNELS": "msl: the CPU runs the shaders themselves; native: its own SIMD kernels (the default)",
         "FASTGO_CPU_ISA": "instruction set of the CPU's kernels, instead of the best one that the machine has",
         "FASTGO_EXACT_HEAD": "0: decode multiplies the whole output matrix, and makes no index of it",

@@ -23,6 +23,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("add_rms_norm", "float32"): 3e-6,
         ("attention", "float32"): 1e-5,
         ("attention", "bfloat16"): 5e-2,
+        ("attention", "float16"): 1e-2,
         ("attention_split", "float32"): 1e-5,
         ("bias_add", "float32"): 0.0,
         ("cast", "float32"): 0.0,
@@ -71,8 +72,10 @@ CACHE_KL: Mapping[str, float] = MappingProxyType({"f32": 1e-6, "f16": 5e-5, "bf1
 TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
 
 
-def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int) -> str:
-    """What native attention of that set computes with: a key of KERNELS. Other devices use float32."""
+def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int, is_wide: bool = False) -> str:
+    """What attention computes with: a key of KERNELS. `is_wide`: with a GPU's kernels, tiles of many rows."""
+    if is_wide and rows > 16 and cache in ("float16", "bfloat16") and head_dim in (64, 128, 256):
+        return cache
     is_rounded = instruction_set in ("avx512_bf16", "avx512_amx")
     if is_rounded and cache == "float16" and head_dim % 32 == 0 and rows > 16:
         return "bfloat16"

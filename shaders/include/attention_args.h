@@ -15,3 +15,13 @@ struct AttentionArgs {
   uint window;
   float scale;
 };
+
+struct AttentionTileArgs {
+  uint rows;
+  uint num_sequences;
+  uint heads;
+  uint kv_heads;
+  uint capacity;
+  uint window;
+  float scale;
+};

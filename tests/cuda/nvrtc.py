@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgo.engine.devices import installed_nvrtc
+from fastgo.engine.devices import installed_library
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPAT = ROOT / "shaders" / "compat" / "metal_cuda" / "metal_stdlib.h"
@@ -25,7 +25,7 @@ class Nvrtc:
     """The library; raises OSError if there is none."""
 
     def __init__(self) -> None:
-        path = os.environ.get("FASTGO_NVRTC") or installed_nvrtc() or "libnvrtc.so.13"
+        path = os.environ.get("FASTGO_NVRTC") or installed_library("FASTGO_NVRTC") or "libnvrtc.so.13"
         for builtins in Path(path).parent.glob("libnvrtc-builtins.so.*"):
             ctypes.CDLL(str(builtins))
         self._library = ctypes.CDLL(str(path))

@@ -70,9 +70,10 @@ def naive(inputs: dict[str, Any], attributes: dict[str, Any]) -> tuple[Array, Ar
 
 def precision_of(inputs: dict[str, Any], variant: Variant) -> str:
     cache = inputs["k_cache"]
-    dtype = "float16" if isinstance(cache, np.ndarray) and cache.dtype == np.float16 else "other"
-    head_dim = as_doubles(cache).shape[3]
-    return tolerances.attention_precision(variant.name, dtype, head_dim, inputs["q"].shape[0])
+    dtypes = {"float16": "float16", "uint16": "bfloat16"}
+    dtype = dtypes.get(cache.dtype.name, "other") if isinstance(cache, np.ndarray) else "other"
+    head_dim, rows = as_doubles(cache).shape[3], inputs["q"].shape[0]
+    return tolerances.attention_precision(variant.name, dtype, head_dim, rows, variant.name == "device")
 
 
 @many_examples

@@ -6,6 +6,7 @@
 
 #include "softmetal/cuda/code_cache.h"
 #include "softmetal/cuda/context.h"
+#include "softmetal/cuda/large_products.h"
 #include "softmetal/cuda/nvrtc.h"
 #include "softmetal/cuda/pipeline.h"
 #include "softmetal/cuda/program.h"
@@ -32,10 +33,11 @@ DeviceInfo describe_device(const Context& context, int number) {
 
 class CudaDriver final : public Driver {
  public:
-  CudaDriver(std::shared_ptr<Context> context, const Nvrtc& nvrtc, const std::string& cache_folder, int number)
+  CudaDriver(std::shared_ptr<Context> context, const Nvrtc& nvrtc, const Environment& environment, int number)
       : context_(std::move(context)),
         nvrtc_(nvrtc),
-        cache_(cache_folder),
+        cache_(environment.cuda_cache),
+        products_(std::make_shared<LargeProducts>(context_, nvrtc_, cache_, environment.cublas)),
         info_(describe_device(*context_, number)),
         queues_(std::make_shared<QueueSet>()) {}
 
@@ -92,7 +94,7 @@ class CudaDriver final : public Driver {
   }
 
   std::unique_ptr<Program> make_program(const std::vector<Command>& commands, bool replayed) override {
-    return std::make_unique<CudaProgram>(context_, commands, replayed);
+    return std::make_unique<CudaProgram>(context_, products_, commands, replayed);
   }
 
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<CudaQueue>(context_, queues_); }
@@ -133,6 +135,7 @@ class CudaDriver final : public Driver {
   std::shared_ptr<Context> context_;
   const Nvrtc& nvrtc_;
   CodeCache cache_;
+  std::shared_ptr<LargeProducts> products_;
   DeviceInfo info_;
   std::shared_ptr<QueueSet> queues_;
 };
@@ -178,7 +181,7 @@ CudaDevices find_devices(const Environment& environment) {
       found.problem = "the GPU " + context->name() + " is too old for NVRTC " + nvrtc->version();
       continue;
     }
-    found.drivers.push_back(std::make_unique<CudaDriver>(std::move(context), *nvrtc, environment.cuda_cache, i));
+    found.drivers.push_back(std::make_unique<CudaDriver>(std::move(context), *nvrtc, environment, i));
   }
   return found;
 }

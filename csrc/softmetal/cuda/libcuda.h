@@ -33,6 +33,7 @@ using GraphExecHandle = GraphExecObject*;
 
 inline constexpr Result success = 0;
 inline constexpr Result error_out_of_memory = 2;
+inline constexpr Result error_unknown = 999;
 inline constexpr int attribute_multiprocessors = 16;
 inline constexpr int attribute_capability_major = 75;
 inline constexpr int attribute_capability_minor = 76;
@@ -41,6 +42,8 @@ inline constexpr int function_shared_size = 1;
 inline constexpr unsigned host_portable = 1;
 inline constexpr unsigned host_device_map = 2;
 inline constexpr unsigned stream_non_blocking = 1;
+inline constexpr unsigned event_without_timing = 2;
+inline constexpr int capture_relaxed = 2;
 
 // CUDA_KERNEL_NODE_PARAMS_v2.
 struct KernelNode {
@@ -84,6 +87,9 @@ inline constexpr GraphEdge programmatic_edge = {1, 0, 1, {}};
   F(MemsetD8Async, "cuMemsetD8Async", (DevicePointer, unsigned char, std::size_t, StreamHandle))                 \
   F(StreamCreate, "cuStreamCreate", (StreamHandle*, unsigned))                                                   \
   F(StreamDestroy, "cuStreamDestroy_v2", (StreamHandle))                                                         \
+  F(StreamWaitEvent, "cuStreamWaitEvent", (StreamHandle, EventHandle, unsigned))                                 \
+  F(StreamBeginCapture, "cuStreamBeginCapture_v2", (StreamHandle, int))                                          \
+  F(StreamEndCapture, "cuStreamEndCapture", (StreamHandle, GraphHandle*))                                        \
   F(StreamSynchronize, "cuStreamSynchronize", (StreamHandle))                                                    \
   F(EventCreate, "cuEventCreate", (EventHandle*, unsigned))                                                      \
   F(EventDestroy, "cuEventDestroy_v2", (EventHandle))                                                            \
@@ -101,6 +107,8 @@ inline constexpr GraphEdge programmatic_edge = {1, 0, 1, {}};
   F(GraphDestroy, "cuGraphDestroy", (GraphHandle))                                                               \
   F(GraphAddKernelNode, "cuGraphAddKernelNode_v2",                                                               \
     (GraphNodeHandle*, GraphHandle, const GraphNodeHandle*, std::size_t, const KernelNode*))                     \
+  F(GraphAddChildGraphNode, "cuGraphAddChildGraphNode",                                                          \
+    (GraphNodeHandle*, GraphHandle, const GraphNodeHandle*, std::size_t, GraphHandle))                           \
   F(GraphInstantiate, "cuGraphInstantiateWithFlags", (GraphExecHandle*, GraphHandle, unsigned long long))        \
   F(GraphExecDestroy, "cuGraphExecDestroy", (GraphExecHandle))                                                   \
   F(GraphLaunch, "cuGraphLaunch", (GraphExecHandle, StreamHandle))

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <mutex>
 
+#include "softmetal/cuda/libraries.h"
 #include "softmetal/cuda/metal_stdlib.h"
 
 namespace softmetal::cuda {
@@ -33,13 +35,7 @@ namespace {
 
 constexpr const char* library_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
 constexpr const char* wheel_folders[] = {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"};
-constexpr const char* toolkit_folder = "/usr/local/cuda/lib64";
 constexpr std::size_t max_log = 2000;
-
-std::string folder_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "" : path.substr(0, slash);
-}
 
 // NVRTC opens its builtins by bare name, which the linker only finds if they are loaded already.
 void load_builtins(const std::string& folder) {
@@ -57,19 +53,10 @@ void* open_library(const std::string& path) {
   return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
 }
 
-// Where to look: beside the extension's own package, on the linker's path, in a toolkit.
 void* search_library() {
-  std::vector<std::string> folders;
-  Dl_info self = {};
-  if (dladdr(reinterpret_cast<const void*>(&folder_of), &self) != 0 && self.dli_fname) {
-    const std::string site_packages = folder_of(folder_of(self.dli_fname));
-    for (const char* folder : wheel_folders) folders.push_back(site_packages + "/" + folder);
-  }
-  folders.push_back("");
-  folders.push_back(toolkit_folder);
-  for (const std::string& folder : folders) {
+  for (const std::string& folder : library_folders({std::begin(wheel_folders), std::end(wheel_folders)})) {
     for (const char* name : library_names) {
-      if (void* library = open_library(folder.empty() ? name : folder + "/" + name)) return library;
+      if (void* library = open_library(path_in(folder, name))) return library;
     }
   }
   return nullptr;

@@ -1,64 +1,12 @@
 // Prepares launches, and builds and runs graphs of them.
 #include "softmetal/cuda/program.h"
 
-#include <algorithm>
-
 #include "softmetal/cuda/pipeline.h"
 
 namespace softmetal::cuda {
 namespace {
 
-constexpr std::uint32_t max_grid_yz = 65535;
-constexpr std::uint32_t memory_alignment = 16;
 constexpr int programmatic_architecture = 90;  // the oldest with programmatic dependent launch
-
-bool is_whole(const Command& command) {
-  const Extent &threads = command.threads_per_grid, &size = command.threads_per_threadgroup;
-  const Extent& groups = command.threadgroups_per_grid;
-  return threads.x == groups.x * size.x && threads.y == groups.y * size.y && threads.z == groups.z * size.z;
-}
-
-void set_grid(const Command& command, Launch& launch) {
-  const Extent& groups = command.threadgroups_per_grid;
-  const bool is_flat = groups.y > max_grid_yz || groups.z > max_grid_yz;
-  launch.sizes = {command.threads_per_grid, groups, is_flat ? 1u : 0u, is_whole(command) ? 1u : 0u};
-  KernelNode& node = launch.node;
-  node.grid_x = launch.sizes.is_flat ? groups.x * groups.y * groups.z : groups.x;
-  node.grid_y = launch.sizes.is_flat ? 1 : groups.y;
-  node.grid_z = launch.sizes.is_flat ? 1 : groups.z;
-  const Extent& threads = command.threads_per_threadgroup;
-  node.block_x = threads.x;
-  node.block_y = threads.y;
-  node.block_z = threads.z;
-}
-
-// The order is that of tools/mslc_lib/cuda_kernels.py.
-void set_parameters(const Command& command, Launch& launch) {
-  const fastgo::KernelReflection& reflection = *command.pipeline->reflection;
-  std::size_t count = 0;
-  std::uint32_t used = 0;
-  for (std::uint32_t i = 0; i < reflection.argument_count; i++) {
-    const fastgo::ArgumentReflection& argument = reflection.arguments[i];
-    if (argument.kind == fastgo::ArgumentKind::buffer) {
-      launch.buffers[argument.index] = command.buffers[argument.index];
-      launch.pointers[count++] = &launch.buffers[argument.index];
-    } else {
-      launch.offsets[argument.index] = used;
-      const std::uint32_t length = command.threadgroup_memory[argument.index];
-      used += (length + memory_alignment - 1) / memory_alignment * memory_alignment;
-      launch.pointers[count++] = &launch.offsets[argument.index];
-    }
-  }
-  launch.pointers[count] = &launch.sizes;
-  launch.node.shared_size = used;
-  launch.node.parameters = launch.pointers.data();
-}
-
-void prepare(const Command& command, Launch& launch) {
-  launch.node.function = static_cast<const CudaPipeline*>(command.pipeline)->function;
-  set_grid(command, launch);
-  set_parameters(command, launch);
-}
 
 bool is_empty(const Command& command) {
   const Extent& groups = command.threadgroups_per_grid;
@@ -67,63 +15,118 @@ bool is_empty(const Command& command) {
 
 }  // namespace
 
-CudaProgram::CudaProgram(std::shared_ptr<Context> context, const std::vector<Command>& commands, bool replayed)
-    : context_(std::move(context)), commands_(commands), launches_(commands.size()) {
+CudaProgram::CudaProgram(std::shared_ptr<Context> context, std::shared_ptr<LargeProducts> products,
+                         const std::vector<Command>& commands, bool replayed)
+    : context_(std::move(context)),
+      commands_(commands),
+      launches_(commands.size()),
+      is_product_(commands.size(), false) {
   bool only_dispatches = true;
   for (std::size_t i = 0; i < commands_.size(); i++) {
     const bool is_dispatch = commands_[i].kind == Command::Kind::dispatch;
     only_dispatches = only_dispatches && is_dispatch && !is_empty(commands_[i]);
-    if (is_dispatch) prepare(commands_[i], launches_[i]);
+    if (is_dispatch) launches_[i].prepare(commands_[i]);
   }
-  if (replayed && only_dispatches && !commands_.empty()) {
-    problem_ = context_->enter();
-    if (!problem_.empty()) return;
-    const bool can_overlap =
-        context_->cuda().GraphAddDependencies && context_->architecture() >= programmatic_architecture;
-    Result result = build_graph(can_overlap);
-    if (result != success && can_overlap) result = build_graph(false);
-    if (result != success) problem_ = "the GPU can't make a graph of the program: " + context_->cuda().describe(result);
-  }
+  if (replayed && only_dispatches && !commands_.empty()) problem_ = make_graph(std::move(products));
 }
 
 CudaProgram::~CudaProgram() {
   if (graph_ && context_->enter().empty()) context_->cuda().GraphExecDestroy(graph_);
 }
 
+// Tries the fastest form first.
+std::string CudaProgram::make_graph(std::shared_ptr<LargeProducts> products) {
+  const std::string problem = context_->enter();
+  if (!problem.empty()) return problem;
+  find_stages();
+  find_products(std::move(products));
+  const Cuda& cuda = context_->cuda();
+  const bool can_overlap = cuda.GraphAddDependencies && context_->architecture() >= programmatic_architecture;
+  Result result = build_graph(can_overlap);
+  if (result != success && products_) {
+    products_.reset();
+    is_product_.assign(commands_.size(), false);
+    result = build_graph(can_overlap);
+  }
+  if (result != success && can_overlap) result = build_graph(false);
+  return result == success ? "" : "the GPU can't make a graph of the program: " + cuda.describe(result);
+}
+
+void CudaProgram::find_stages() {
+  for (std::size_t i = 0; i < commands_.size(); i++) {
+    if (i == 0 || commands_[i].barrier) stages_.push_back({i, i});
+    stages_.back().end = i + 1;
+  }
+}
+
+void CudaProgram::find_products(std::shared_ptr<LargeProducts> products) {
+  auto recorder = std::make_unique<ProductRecorder>(std::move(products));
+  for (std::size_t number = 0; number < stages_.size(); number++) {
+    for (std::size_t i = stages_[number].begin; i < stages_[number].end; i++) {
+      is_product_[i] = recorder->add(number, commands_[i]);
+    }
+  }
+  if (recorder->is_empty()) return;
+  if (recorder->prepare()) {
+    products_ = std::move(recorder);
+  } else {
+    is_product_.assign(commands_.size(), false);
+  }
+}
+
 Result CudaProgram::build_graph(bool programmatic) {
   const Cuda& cuda = context_->cuda();
   GraphHandle graph = nullptr;
   Result result = cuda.GraphCreate(&graph, 0);
-  std::vector<GraphNodeHandle> previous;
-  for (std::size_t begin = 0; begin < commands_.size() && result == success;) {
-    std::size_t end = begin + 1;
-    while (end < commands_.size() && !commands_[end].barrier) end++;
-    result = add_stage(graph, begin, end, programmatic, previous);
-    begin = end;
+  Previous previous;
+  for (std::size_t number = 0; number < stages_.size() && result == success; number++) {
+    result = add_stage(graph, number, programmatic, previous);
   }
+  if (result == success && products_) result = products_->finish();
   if (result == success) result = cuda.GraphInstantiate(&graph_, graph, 0);
   if (graph) cuda.GraphDestroy(graph);
   return result;
 }
 
 // Every kernel waits for what it depends on before it reads what that wrote, so programmatic edges only hide its
-// launch.
-Result CudaProgram::add_stage(GraphHandle graph, std::size_t begin, std::size_t end, bool programmatic,
-                              std::vector<GraphNodeHandle>& previous) {
+// launch. They join kernels only.
+Result CudaProgram::add_stage(GraphHandle graph, std::size_t number, bool programmatic, Previous& previous) {
   const Cuda& cuda = context_->cuda();
-  const bool is_early = programmatic && !previous.empty();
-  std::vector<GraphNodeHandle> nodes(end - begin);
-  for (std::size_t i = begin; i < end; i++) {
-    GraphNodeHandle& node = nodes[i - begin];
-    Result result = cuda.GraphAddKernelNode(&node, graph, is_early ? nullptr : previous.data(),
-                                            is_early ? 0 : previous.size(), &launches_[i].node);
-    for (std::size_t p = 0; p < previous.size() && is_early && result == success; p++) {
-      result = cuda.GraphAddDependencies(graph, &previous[p], &node, &programmatic_edge, 1);
-    }
+  const bool is_early = programmatic && previous.only_kernels && !previous.nodes.empty();
+  Previous added;
+  bool has_products = false;
+  for (std::size_t i = stages_[number].begin; i < stages_[number].end; i++) {
+    has_products = has_products || is_product_[i];
+    const Result result = is_product_[i] ? success : add_kernel(graph, i, is_early, previous, added.nodes);
     if (result != success) return result;
   }
-  previous = std::move(nodes);
+  if (has_products) {
+    GraphHandle products = products_->capture(number);
+    if (!products) return error_unknown;
+    GraphNodeHandle node = nullptr;
+    const Result result =
+        cuda.GraphAddChildGraphNode(&node, graph, previous.nodes.data(), previous.nodes.size(), products);
+    cuda.GraphDestroy(products);
+    if (result != success) return result;
+    added.nodes.push_back(node);
+    added.only_kernels = false;
+  }
+  previous = std::move(added);
   return success;
+}
+
+Result CudaProgram::add_kernel(GraphHandle graph, std::size_t index, bool is_early, const Previous& previous,
+                               std::vector<GraphNodeHandle>& nodes) {
+  const Cuda& cuda = context_->cuda();
+  GraphNodeHandle node = nullptr;
+  Result result = cuda.GraphAddKernelNode(&node, graph, is_early ? nullptr : previous.nodes.data(),
+                                          is_early ? 0 : previous.nodes.size(), &launches_[index].node);
+  for (const GraphNodeHandle& before : previous.nodes) {
+    if (!is_early || result != success) break;
+    result = cuda.GraphAddDependencies(graph, &before, &node, &programmatic_edge, 1);
+  }
+  nodes.push_back(node);
+  return result;
 }
 
 Result CudaProgram::enqueue_one(std::size_t index, StreamHandle stream) const {
@@ -136,15 +139,14 @@ Result CudaProgram::enqueue_one(std::size_t index, StreamHandle stream) const {
     return cuda.MemsetD8Async(command.destination, command.value, command.length, stream);
   }
   if (is_empty(command)) return success;
-  const KernelNode& node = launches_[index].node;
-  return cuda.LaunchKernel(node.function, node.grid_x, node.grid_y, node.grid_z, node.block_x, node.block_y,
-                           node.block_z, node.shared_size, stream, node.parameters, nullptr);
+  return launches_[index].enqueue(cuda, stream);
 }
 
 std::string CudaProgram::enqueue(StreamHandle stream) const {
   if (!problem_.empty()) return problem_;
   if (graph_) {
-    const Result result = context_->cuda().GraphLaunch(graph_, stream);
+    const auto launch = [&](StreamHandle into) { return context_->cuda().GraphLaunch(graph_, into); };
+    const Result result = products_ ? products_->scratch()->use(stream, launch) : launch(stream);
     return result == success ? "" : "the GPU does not take the program: " + context_->cuda().describe(result);
   }
   for (std::size_t i = 0; i < commands_.size(); i++) {

@@ -34,4 +34,13 @@ const TranslatedShader* find_shader(const std::string& source) {
   return found == r.shaders.end() ? nullptr : found->second;
 }
 
+const TranslatedShader* find_shader_file(const std::string& name) {
+  Registry& r = registry();
+  std::lock_guard<std::mutex> lock(r.mutex);
+  for (const auto& [source, shader] : r.shaders) {
+    if (name == shader->file->name) return shader;
+  }
+  return nullptr;
+}
+
 }  // namespace softmetal::cuda

@@ -20,4 +20,7 @@ void register_shaders(const TranslatedShader* const* shaders, std::size_t count)
 // Null if the text is unknown.
 const TranslatedShader* find_shader(const std::string& source);
 
+// By the file's stem.
+const TranslatedShader* find_shader_file(const std::string& name);
+
 }  // namespace softmetal::cuda

@@ -26,6 +26,8 @@ def env(
         return
     devices = [(f"device {index}", _device_line(device)) for index, device in enumerate(facts["devices"])]
     devices += [(f"no {note['kind']}", note["text"]) for note in facts["device_notes"]]
+    if facts["large_products"] is not None:
+        devices.append(("large products", facts["large_products"]))
     ui.table(
         [
             ("fastgo", facts["version"]),
@@ -45,6 +47,7 @@ def collect() -> dict[str, Any]:
     """Returns the facts as plain JSON; `device_error`: why there are no devices, `device_notes`: why one is missing."""
     from fastgo.assets.repository import cache_dir
 
+    chosen = switches.set_switches()  # before devices are looked for, which sets what packages bring
     devices, notes, device_error = _find_devices()
     cache = cache_dir()
     return {
@@ -54,8 +57,9 @@ def collect() -> dict[str, Any]:
         "devices": devices,
         "device_notes": notes,
         "device_error": device_error,
+        "large_products": _large_products(devices),
         "cache": {"path": str(cache), "bytes": _folder_size(cache)},
-        "switches": switches.set_switches(),
+        "switches": chosen,
         "unknown_switches": switches.unknown_switches(),
     }
 
@@ -70,6 +74,13 @@ def _find_devices() -> tuple[list[dict[str, Any]], list[dict[str, Any]], str | N
         return named, _fastmetal.device_notes(), None
     except Exception as error:  # whatever is wrong with the native part is the very thing to report here
         return [], [], f"{type(error).__name__}: {error}"
+
+
+def _large_products(devices: list[dict[str, Any]]) -> str | None:
+    """What multiplies large matrices; None without an NVIDIA GPU, where there is no choice."""
+    from fastgo.engine.devices import large_products
+
+    return large_products() if any(device["kind"].startswith("cuda") for device in devices) else None
 
 
 def _device_line(device: dict[str, Any]) -> str:

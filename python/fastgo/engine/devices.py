@@ -15,7 +15,11 @@ from fastgo.errors import DeviceError, OutOfMemoryError
 _KIND_BY_PREFIX = {"softmetal CPU": "cpu", "softmetal CUDA": "cuda"}
 # How many cores of a GPU run threadgroups side by side; our CPU kernels divide their work by other rules.
 _PARALLEL_WIDTH = {"cpu": 1, "cuda": 132, "metal": 16}
-_NVRTC_FILES = ("nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
+# Optional libraries of NVIDIA's packages: the switch that names their file, and where the packages have it.
+_LIBRARIES = {
+    "FASTGO_NVRTC": ("nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12"),
+    "FASTGO_CUBLAS": ("nvidia/cu13/lib/libcublasLt.so.13", "nvidia/cublas/lib/libcublasLt.so.12"),
+}
 
 
 @contextmanager
@@ -31,8 +35,9 @@ def device_errors() -> Iterator[None]:
 
 def list_devices() -> list[dict[str, Any]]:
     """What each device is, the best first; its place in the list is its index."""
-    if switches.value("FASTGO_NVRTC") is None and (path := installed_nvrtc()) is not None:
-        os.environ["FASTGO_NVRTC"] = str(path)
+    for switch in _LIBRARIES:
+        if switches.value(switch) is None and (path := installed_library(switch)) is not None:
+            os.environ[switch] = str(path)
     with device_errors():
         return _fastmetal.devices()
 
@@ -84,15 +89,25 @@ def fallback_note(name: str | None = None) -> str | None:
     return next((str(note["text"]) for note in _fastmetal.device_notes() if note["is_there"]), None)
 
 
-def installed_nvrtc() -> Path | None:
-    """NVRTC from the nvidia-cuda-nvrtc package of this Python, if there."""
+def installed_library(switch: str) -> Path | None:
+    """The file that `switch` (FASTGO_NVRTC, FASTGO_CUBLAS) would name, from a package of this Python, if there."""
     spec = find_spec("nvidia")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for file in _NVRTC_FILES:
+        for file in _LIBRARIES[switch]:
             path = Path(folder).parent / file
             if path.is_file():
                 return path
     return None
+
+
+def large_products() -> str:
+    """What multiplies large matrices on NVIDIA GPUs; after `list_devices`."""
+    chosen = switches.value("FASTGO_CUBLAS")
+    if chosen == "0":
+        return "the shaders (FASTGO_CUBLAS=0)"
+    if chosen is not None:
+        return f"cuBLASLt, {chosen}"
+    return "cuBLASLt if the system has it, else the shaders; `pip install fastgo[cublas]` brings it"
 
 
 def parallel_width(info: dict[str, Any]) -> int:

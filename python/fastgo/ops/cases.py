@@ -91,6 +91,17 @@ ATTENTION = (
     (20, 2, 1, 256, 1300, 1234, 700),
 )
 
+# As above, for the form in tiles: whole and short tiles, windows inside and across them, long contexts.
+ATTENTION_TILE = (
+    (17, 2, 1, 64, 40, 0, 0),
+    (64, 3, 3, 64, 200, 130, 0),
+    (70, 4, 1, 128, 130, 33, 0),
+    (150, 2, 1, 256, 150, 0, 0),
+    (90, 6, 3, 128, 90, 0, 37),
+    (33, 2, 1, 256, 700, 600, 512),
+    (128, 2, 1, 64, 512, 384, 1),
+)
+
 # As above: the head sizes of models, groups of one, four and others, parts that stay empty.
 ATTENTION_SPLIT = (
     (1, 4, 1, 256, 600, 577, 512),

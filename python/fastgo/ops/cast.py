@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import Array, ceil_div
+from fastgo.ops.common import ELEMENTWISE_THREADS, Array, elementwise_grid
 
-_THREADS = 256
 _PAIRS = (("f32", "f16"), ("f32", "bf16"), ("f16", "f32"), ("bf16", "f32"))  # the shader's instantiations
 
 
@@ -22,8 +21,8 @@ def cast(x: Tensor, dtype: str) -> Tensor:
 
 def _lower(node: Node) -> list[KernelCall]:
     x, y = node.inputs["x"], node.outputs["y"]
-    grid = (ceil_div(y.size, _THREADS), 1, 1)
-    return [KernelCall(f"cast_{x.dtype}_{y.dtype}", {"x": x, "y": y}, {"count": y.size}, grid, (_THREADS, 1, 1))]
+    buffers, threads = {"x": x, "y": y}, (ELEMENTWISE_THREADS, 1, 1)
+    return [KernelCall(f"cast_{x.dtype}_{y.dtype}", buffers, {"count": y.size}, elementwise_grid(y.size), threads)]
 
 
 def reference(x: Array, *, dtype: str) -> Array:

@@ -16,6 +16,9 @@ Array = npt.NDArray[Any]
 
 SIMD_WIDTH = 32
 WEIGHTS_PER_BLOCK = 32
+# enum Elementwise of shaders/include/elementwise_args.h
+ELEMENTWISE_THREADS = 256
+_ELEMENTWISE_EACH = 4
 _PLANE_ROLES = ("low", "high", "scales", "mins", "super_scales", "super_mins")
 # enum Activation of shaders/include/matmul_args.h
 ACTIVATIONS = {"silu": 0, "gelu_tanh": 1, "gelu_erf": 2, "relu": 3, "none": 4}
@@ -23,6 +26,11 @@ ACTIVATIONS = {"silu": 0, "gelu_tanh": 1, "gelu_erf": 2, "relu": 3, "none": 4}
 
 def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def elementwise_grid(count: int) -> tuple[int, int, int]:
+    """Threadgroups of cast and glu for `count` elements."""
+    return (ceil_div(count, ELEMENTWISE_THREADS * _ELEMENTWISE_EACH), 1, 1)
 
 
 @cache

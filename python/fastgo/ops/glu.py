@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import ACTIVATIONS, Array, activate, ceil_div
-
-_THREADS = 256
+from fastgo.ops.common import ACTIVATIONS, ELEMENTWISE_THREADS, Array, activate, elementwise_grid
 
 
 def glu(gate: Tensor, up: Tensor, *, activation: str) -> Tensor:
@@ -22,8 +20,8 @@ def glu(gate: Tensor, up: Tensor, *, activation: str) -> Tensor:
 def _lower(node: Node) -> list[KernelCall]:
     count = node.outputs["y"].size
     arguments = {"count": count, "activation": ACTIVATIONS[node.activation]}
-    grid = (ceil_div(count, _THREADS), 1, 1)
-    return [KernelCall("glu", {**node.inputs, **node.outputs}, arguments, grid, (_THREADS, 1, 1))]
+    buffers, threads = {**node.inputs, **node.outputs}, (ELEMENTWISE_THREADS, 1, 1)
+    return [KernelCall("glu", buffers, arguments, elementwise_grid(count), threads)]
 
 
 def reference(gate: Array, up: Array, *, activation: str) -> Array:

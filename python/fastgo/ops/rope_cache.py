@@ -10,7 +10,9 @@ import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import rms_norm
-from fastgo.ops.common import SIMD_WIDTH, Array
+from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
+
+_WIDE_SIMDGROUPS = 8  # heads of a threadgroup where several rows are to fill a wide device
 
 
 def rope_cache(
@@ -55,6 +57,7 @@ def _lower(node: Node) -> list[KernelCall]:
     rows = node.inputs["q"].shape[0]
     heads = node.inputs["q"].shape[1] // head_dim
     has_head_norm = "q_weight" in node.inputs
+    simdgroups = _WIDE_SIMDGROUPS if node.inputs["q"].graph.parallel_width > 1 and rows > 1 else 1
     buffers: dict[str, Tensor | None] = {"q_weight": None, "k_weight": None, **node.inputs, **node.outputs}
     arguments = {
         "num_sequences": num_sequences,
@@ -70,8 +73,8 @@ def _lower(node: Node) -> list[KernelCall]:
             f"rope_cache_{node.outputs['k_cache'].dtype}",
             buffers,
             arguments,
-            (heads + 2 * kv_heads, rows, 1),
-            (SIMD_WIDTH, 1, 1),
+            (ceil_div(heads + 2 * kv_heads, simdgroups), rows, 1),
+            (simdgroups * SIMD_WIDTH, 1, 1),
             {"has_head_norm": has_head_norm, "is_interleaved": node.is_interleaved},
         )
     ]

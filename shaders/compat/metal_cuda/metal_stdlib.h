@@ -24,6 +24,7 @@
 #include "../metal_cpu/simdgroup.h"
 #include "../metal_cpu/simdgroup_matrix.h"
 #include "matrix_16x16.h"
+#include "attention_tile.h"
 #include "row_tile.h"
 #include "../metal_cpu/compiler_builtins.h"
 // clang-format on

@@ -1,0 +1,33 @@
+// A dispatch of the shaders matmul or matmul_glu in their forms for many rows, understood as a product of matrices.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include "softmetal/cuda/context.h"
+#include "softmetal/driver.h"
+
+namespace softmetal::cuda {
+
+using Planes = std::array<std::uint32_t, 6>;
+
+// y = x W^T, or act(x Wgate^T) * (x Wup^T): x (rows, columns), every W (outputs, columns), y (rows, outputs); x and y
+// float32, dense. The weights' formats and planes are those of shaders/include/quant.h.
+struct LargeProduct {
+  std::string format;
+  std::uint32_t rows = 0, outputs = 0, columns = 0;
+  DevicePointer x = 0, y = 0;
+  int matrix_count = 1;  // 2: gate and up
+  std::array<DevicePointer, 2> weights{};
+  std::array<Planes, 2> planes{};
+  std::uint32_t activation = 0;
+
+  bool is_gated() const { return matrix_count == 2; }
+  bool is_bfloat() const { return format == "bf16"; }
+};
+
+// Reads the dispatch's argument struct from the device; nothing if it is another kernel, or can't be read.
+std::optional<LargeProduct> find_large_product(const Context& context, const Command& command);
+
+}  // namespace softmetal::cuda

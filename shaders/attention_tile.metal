@@ -1,0 +1,252 @@
+// attention_tile: attention of many rows on matrix units, for caches of 16-bit floats, on devices with many cores.
+//
+//   q, y (rows, heads, HEAD_DIM) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, HEAD_DIM) of type T
+//   row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0: from the start
+//
+// Grid: (heads, tiles of 64 rows). A simdgroup has 16 rows; all of them walk the positions that any row sees, a tile at
+// a time, which the threadgroup brings into its memory one tile ahead in registers. Queries and weights are rounded to
+// T, sums are float32. Rows of several sequences in a tile are taken one run of equal sequences after the other.
+#include <metal_stdlib>
+
+#include "include/attention_args.h"
+#include "include/attention_range.h"
+#include "include/attention_tile.h"
+#include "include/rounded.h"
+using namespace metal;
+
+constant constexpr uint TILE_ROWS = 64;
+constant constexpr uint SIMDGROUP_ROWS = 16;
+constant constexpr uint TILE_THREADS = 128;
+constant constexpr uint QUERY_COLUMNS = 64;  // that are staged at a time
+constant constexpr uint QUERY_STRIDE = QUERY_COLUMNS + 8;
+
+// How many positions a tile has, elements between its rows, and vectors of 16 bytes that a thread brings.
+template <uint HEAD_DIM>
+struct Tile {
+  enum : uint { KEYS = HEAD_DIM < 256 ? 32 : 16, STRIDE = HEAD_DIM + 8, FETCHED = KEYS * HEAD_DIM / 8 / TILE_THREADS };
+};
+
+// A thread's part of the tile under way.
+template <uint HEAD_DIM>
+struct FetchedTile {
+  uint4 keys[Tile<HEAD_DIM>::FETCHED];
+  uint4 values[Tile<HEAD_DIM>::FETCHED];
+};
+
+// Rows [start, stop) of a tile, which have one sequence, and what any of them sees: [begin, end).
+struct Run {
+  uint start;
+  uint stop;
+  uint begin;
+  uint end;
+};
+
+// Positions from `first` on; zeros from `end` on, where the cache may hold anything.
+template <typename T, uint HEAD_DIM>
+inline void fetch_tile(device const T* keys, device const T* values, uint first, uint end, uint thread_index,
+                       thread FetchedTile<HEAD_DIM>& out) {
+  constexpr uint VECTORS = HEAD_DIM / 8;
+#pragma unroll
+  for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
+    uint index = thread_index + i * TILE_THREADS;
+    ulong place = ulong(first) * VECTORS + index;
+    bool is_there = first + index / VECTORS < end;
+    out.keys[i] = is_there ? ((device const uint4*)keys)[place] : uint4(0);
+    out.values[i] = is_there ? ((device const uint4*)values)[place] : uint4(0);
+  }
+}
+
+template <typename T, uint HEAD_DIM>
+inline void keep_tile(thread const FetchedTile<HEAD_DIM>& fetched, uint thread_index, threadgroup T* keys,
+                      threadgroup T* values) {
+  constexpr uint VECTORS = HEAD_DIM / 8;
+#pragma unroll
+  for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
+    uint index = thread_index + i * TILE_THREADS;
+    uint place = index / VECTORS * (VECTORS + 1) + index % VECTORS;
+    ((threadgroup uint4*)keys)[place] = fetched.keys[i];
+    ((threadgroup uint4*)values)[place] = fetched.values[i];
+  }
+}
+
+// A simdgroup's queries, scaled and rounded, through its own part of threadgroup memory. Rows beyond the last repeat
+// it.
+template <typename T, uint HEAD_DIM>
+inline void load_queries(constant AttentionTileArgs& args, device const float* q, uint first_row, float scale,
+                         threadgroup T* staged, uint lane, thread LeftMatrix<T>* queries) {
+#pragma unroll
+  for (uint column = 0; column < HEAD_DIM; column += QUERY_COLUMNS) {
+    for (uint i = lane; i < SIMDGROUP_ROWS * QUERY_COLUMNS / 4; i += 32) {
+      uint row = i / (QUERY_COLUMNS / 4);
+      uint four = i % (QUERY_COLUMNS / 4);
+      device const float* source = q + ulong(min(first_row + row, args.rows - 1)) * args.heads * HEAD_DIM;
+      float4 values = ((device const float4*)(source + column))[four] * scale;
+      *(threadgroup vec<T, 4>*)(staged + row * QUERY_STRIDE + four * 4) = rounded<T>(values);
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+#pragma unroll
+    for (uint k = 0; k < QUERY_COLUMNS; k += 16) {
+      load_left(queries[(column + k) / 16], staged + k, QUERY_STRIDE);
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+  }
+}
+
+// The run that begins with row `start` of the tile; writes what each row of the tile sees, nothing for other rows.
+inline Run find_run(constant AttentionTileArgs& args, device const int* positions, device const int* sequences,
+                    uint first_row, uint start, uint lane, uint simdgroup, threadgroup uint2* visible) {
+  uint count = min(TILE_ROWS, args.rows - first_row);
+  int sequence = sequences[first_row + start];
+  uint differs = count;
+  Run run = {start, count, 0xFFFFFFFF, 0};
+  for (uint row = lane; row < count; row += 32) {
+    if (row > start && sequences[first_row + row] != sequence) {
+      differs = min(differs, row);
+    }
+  }
+  run.stop = simd_min(differs);
+  for (uint row = lane; row < TILE_ROWS; row += 32) {
+    uint2 range = uint2(0);
+    if (row >= start && row < run.stop) {
+      range = visible_range(uint(positions[first_row + row]), args.window, args.capacity, int2(0));
+      run.begin = min(run.begin, range.x);
+      run.end = max(run.end, range.y);
+    }
+    if (row / SIMDGROUP_ROWS == simdgroup) {
+      visible[row] = range;
+    }
+  }
+  run.begin = simd_min(run.begin);
+  run.end = simd_max(run.end);
+  return run;
+}
+
+// The sums of a simdgroup's sixteen rows over what they see, and the rows' state.
+template <typename T, uint HEAD_DIM>
+inline void walk(thread const Run& run, device const T* keys, device const T* values,
+                 thread const LeftMatrix<T>* queries, threadgroup const uint2* visible, threadgroup T* tile,
+                 threadgroup float* scratch, uint thread_index, uint lane, thread TileRow& row,
+                 thread SumMatrix* sums) {
+  constexpr uint KEYS = Tile<HEAD_DIM>::KEYS;
+  constexpr uint STRIDE = Tile<HEAD_DIM>::STRIDE;
+  threadgroup T* key_tile = tile;
+  threadgroup T* value_tile = tile + KEYS * STRIDE;
+  begin_rows(row, visible, lane);
+  uint2 own = visible[lane % SIMDGROUP_ROWS];
+  bool is_empty = own.x >= own.y;
+  uint first_seen = simd_min(is_empty ? 0xFFFFFFFF : own.x);
+  uint last_seen = simd_max(own.y);
+  uint all_seen_from = simd_max(own.x);
+  uint all_seen_to = simd_min(own.y);
+#pragma unroll
+  for (uint i = 0; i < HEAD_DIM / 16; i++) {
+    fill_zero(sums[i]);
+  }
+  FetchedTile<HEAD_DIM> fetched;
+  fetch_tile<T, HEAD_DIM>(keys, values, run.begin, run.end, thread_index, fetched);
+  for (uint first = run.begin; first < run.end; first += KEYS) {
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    keep_tile<T, HEAD_DIM>(fetched, thread_index, key_tile, value_tile);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (first + KEYS < run.end) {
+      fetch_tile<T, HEAD_DIM>(keys, values, first + KEYS, run.end, thread_index, fetched);
+    }
+    if (first >= last_seen || first + KEYS <= first_seen) {
+      continue;
+    }
+    SumMatrix scores[KEYS / 16];
+#pragma unroll
+    for (uint i = 0; i < KEYS / 16; i++) {
+      fill_zero(scores[i]);
+    }
+#pragma unroll
+    for (uint k = 0; k < HEAD_DIM / 16; k++) {
+#pragma unroll
+      for (uint i = 0; i < KEYS / 16; i++) {
+        RightMatrix<T> right;
+        load_right_transposed(right, key_tile + i * 16 * STRIDE + k * 16, STRIDE);
+        multiply_accumulate(scores[i], queries[k], right);
+      }
+    }
+    LeftMatrix<T> weights[KEYS / 16];
+    bool is_whole = first >= all_seen_from && first + KEYS <= all_seen_to;
+    weigh<T, KEYS / 16, HEAD_DIM / 16>(scores, first, is_whole, row, weights, sums, scratch, lane);
+#pragma unroll
+    for (uint i = 0; i < HEAD_DIM / 16; i++) {
+#pragma unroll
+      for (uint k = 0; k < KEYS / 16; k++) {
+        RightMatrix<T> right;
+        load_right(right, value_tile + k * 16 * STRIDE + i * 16, STRIDE);
+        multiply_accumulate(sums[i], weights[k], right);
+      }
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+template <typename T, uint HEAD_DIM>
+[[max_total_threads_per_threadgroup(TILE_THREADS)]] kernel void attention_tile(
+    constant AttentionTileArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
+    device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
+    device const int* positions [[buffer(4)]], device const int* sequences [[buffer(5)]], device float* y [[buffer(6)]],
+    uint2 group [[threadgroup_position_in_grid]], uint2 groups [[threadgroups_per_grid]],
+    uint thread_index [[thread_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  constexpr uint KEYS = Tile<HEAD_DIM>::KEYS;
+  constexpr uint SCRATCH = TileScratch<KEYS / 16>::SIZE;
+  threadgroup uint4 memory[2 * KEYS * Tile<HEAD_DIM>::STRIDE / 8];
+  threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * SCRATCH];
+  threadgroup uint2 visible[TILE_ROWS];
+  threadgroup T* tile = (threadgroup T*)memory;
+  threadgroup float* own_scratch = scratch + simdgroup * SCRATCH;
+  threadgroup uint2* own_visible = visible + simdgroup * SIMDGROUP_ROWS;
+  // The last rows see most, so they come first.
+  uint first_row = (groups.y - 1 - group.y) * TILE_ROWS;
+  uint own_row = first_row + simdgroup * SIMDGROUP_ROWS;
+  uint kv_head = group.x / (args.heads / args.kv_heads);
+  constexpr float LOG2_E = 1.44269504f;
+  LeftMatrix<T> queries[HEAD_DIM / 16];
+  load_queries<T, HEAD_DIM>(args, q + group.x * HEAD_DIM, own_row, args.scale * LOG2_E,
+                            tile + simdgroup * SIMDGROUP_ROWS * QUERY_STRIDE, lane, queries);
+  uint count = min(TILE_ROWS, args.rows - first_row);
+  for (uint start = 0; start < count;) {
+    Run run = find_run(args, positions, sequences, first_row, start, lane, simdgroup, visible);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    uint sequence = min(uint(sequences[first_row + start]), args.num_sequences - 1);
+    ulong cache_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+    TileRow row;
+    SumMatrix sums[HEAD_DIM / 16];
+    walk<T, HEAD_DIM>(run, k_cache + cache_row * HEAD_DIM, v_cache + cache_row * HEAD_DIM, queries, own_visible, tile,
+                      own_scratch, thread_index, lane, row, sums);
+    threadgroup float* inverse = own_scratch;
+    store_inverse_totals(row, inverse, lane);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    float scale = inverse[lane / 2];
+    uint own = simdgroup * SIMDGROUP_ROWS + lane / 2;
+    bool is_written = own >= run.start && own < run.stop;
+    device float* target = y + (ulong(first_row + own) * args.heads + group.x) * HEAD_DIM + lane % 2 * 8;
+    threadgroup float* sum = (threadgroup float*)memory + simdgroup * 256;
+#pragma unroll
+    for (uint i = 0; i < HEAD_DIM / 16; i++) {
+      store_sum(sums[i], sum, 16);
+      simdgroup_barrier(mem_flags::mem_threadgroup);
+      threadgroup const float4* values = (threadgroup const float4*)(sum + lane * 8);
+      if (is_written) {
+        *(device float4*)(target + i * 16) = values[0] * scale;
+        *(device float4*)(target + i * 16 + 4) = values[1] * scale;
+      }
+      simdgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    start = run.stop;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+}
+
+#define INSTANTIATE_HEAD(host, T, HEAD_DIM) \
+  template [[host_name(host)]] kernel decltype(attention_tile<T, HEAD_DIM>) attention_tile<T, HEAD_DIM>;
+#define INSTANTIATE(name, T)                                \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d64", T, 64)   \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d128", T, 128) \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d256", T, 256)
+INSTANTIATE(f16, half)
+INSTANTIATE(bf16, bfloat)

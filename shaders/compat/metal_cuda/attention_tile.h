@@ -1,0 +1,107 @@
+// shaders/include/attention_tile.h on NVIDIA: everything stays in registers.
+//
+// A lane has elements of rows lane / 4 and lane / 4 + 8, which four neighbouring lanes share. The matrix of sums is, as
+// it lies in registers, a left operand: fragments of both agree once neighbours are packed.
+#pragma once
+
+#include "matrix_16x16.h"
+
+namespace metal {
+
+template <uint PARTS>
+struct TileScratch {
+  enum : uint { SIZE = 64 };
+};
+
+struct TileRow {
+  uint2 visible[2];
+  float best[2];
+  float total[2];
+};
+
+METAL_FUNC void begin_rows(TileRow& row, const uint2* visible, uint lane) {
+#pragma unroll
+  for (uint r = 0; r < 2; r++) {
+    row.visible[r] = visible[lane / 4 + r * 8];
+    row.best[r] = -3.0e38f;
+    row.total[r] = 0.0f;
+  }
+}
+
+namespace cuda {
+
+METAL_FUNC float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+METAL_FUNC uint pack_two(half, float low, float high) {
+  uint both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+METAL_FUNC uint pack_two(bfloat, float low, float high) {
+  uint both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+
+METAL_FUNC float shuffled_max(float value, uint distance) {
+  const float other = ::__shfl_xor_sync(all_lanes, value, distance);
+  return value > other ? value : other;
+}
+
+}  // namespace cuda
+
+template <typename T, uint PARTS, uint SUMS>
+METAL_FUNC void weigh(const SumMatrix* scores, uint first, bool is_whole, TileRow& row, LeftMatrix<T>* weights,
+                      SumMatrix* sums, float*, uint lane) {
+  float values[PARTS * 8];
+  float best[2] = {row.best[0], row.best[1]};
+#pragma unroll
+  for (uint i = 0; i < PARTS * 8; i++) {
+    const uint r = i / 2 % 2;
+    values[i] = scores[i / 8].elements[i % 8];
+    if (!is_whole) {
+      const uint position = first + i / 8 * 16 + i % 8 / 4 * 8 + lane % 4 * 2 + i % 2;
+      const bool is_visible = position >= row.visible[r].x && position < row.visible[r].y;
+      values[i] = is_visible ? values[i] : -3.0e38f;
+    }
+    best[r] = best[r] > values[i] ? best[r] : values[i];
+  }
+  float base[2], factor[2];
+#pragma unroll
+  for (uint r = 0; r < 2; r++) {
+    best[r] = cuda::shuffled_max(cuda::shuffled_max(best[r], 1), 2);
+    base[r] = best[r] == -3.0e38f ? 0.0f : best[r];
+    factor[r] = cuda::fast_exp2(row.best[r] - base[r]);
+    row.best[r] = best[r];
+    row.total[r] *= factor[r];
+  }
+#pragma unroll
+  for (uint i = 0; i < PARTS * 8; i++) {
+    values[i] = cuda::fast_exp2(values[i] - base[i / 2 % 2]);
+    row.total[i / 2 % 2] += values[i];
+  }
+#pragma unroll
+  for (uint i = 0; i < PARTS * 4; i++) {
+    weights[i / 4].parts[i % 4] = cuda::pack_two(T(), values[i * 2], values[i * 2 + 1]);
+  }
+  if (::__any_sync(cuda::all_lanes, factor[0] != 1.0f || factor[1] != 1.0f)) {
+#pragma unroll
+    for (uint i = 0; i < SUMS * 8; i++) sums[i / 8].elements[i % 8] *= factor[i / 2 % 2];
+  }
+}
+
+METAL_FUNC void store_inverse_totals(const TileRow& row, float* inverse, uint lane) {
+#pragma unroll
+  for (uint r = 0; r < 2; r++) {
+    float total = row.total[r];
+    total += ::__shfl_xor_sync(cuda::all_lanes, total, 1);
+    total += ::__shfl_xor_sync(cuda::all_lanes, total, 2);
+    if (lane % 4 == 0) inverse[lane / 4 + r * 8] = 1.0f / total;
+  }
+}
+
+}  // namespace metal

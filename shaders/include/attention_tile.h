@@ -1,0 +1,95 @@
+// The softmax of attention over tiles: sixteen rows of scores that a simdgroup holds as matrices.
+//
+// Scores are logarithms to base two. Each row keeps its best score and the sum of its weights so far (Milakov and
+// Gimelshein 2018). Everywhere but on NVIDIA the matrices pass through threadgroup memory, where two lanes share a row;
+// NVIDIA's lanes know which elements they hold: compat/metal_cuda/attention_tile.h.
+#pragma once
+
+#include "matrix_16x16.h"
+
+constant constexpr float LOWEST_TILE_SCORE = -3.0e38f;
+
+#ifndef __SOFTMETAL_CUDA__
+
+// Floats of threadgroup memory that a simdgroup needs for PARTS matrices of scores.
+template <uint PARTS>
+struct TileScratch {
+  enum : uint { SIZE = PARTS * 256 + 128 };
+};
+
+// Of row lane / 2. `visible`: the positions that it sees, [x, y).
+struct TileRow {
+  uint2 visible;
+  float best;
+  float total;
+};
+
+inline void begin_rows(thread TileRow& row, threadgroup const uint2* visible, uint lane) {
+  row = {visible[lane / 2], LOWEST_TILE_SCORE, 0.0f};
+}
+
+// Turns the scores of PARTS * 16 positions from `first` on into weights, and scales `sums` down to the new best scores.
+// `is_whole`: all rows see all of them.
+template <typename T, uint PARTS, uint SUMS>
+inline void weigh(thread const SumMatrix* scores, uint first, bool is_whole, thread TileRow& row,
+                  thread LeftMatrix<T>* weights, thread SumMatrix* sums, threadgroup float* scratch, uint lane) {
+  constexpr uint COLUMNS = PARTS * 16;
+  for (uint i = 0; i < PARTS; i++) {
+    store_sum(scores[i], scratch + i * 16, COLUMNS);
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  float values[COLUMNS / 2];
+  float best = row.best;
+  for (uint i = 0; i < COLUMNS / 2; i++) {
+    uint column = lane % 2 * (COLUMNS / 2) + i;
+    bool is_visible = is_whole || (first + column >= row.visible.x && first + column < row.visible.y);
+    values[i] = is_visible ? scratch[lane / 2 * COLUMNS + column] : LOWEST_TILE_SCORE;
+    best = max(best, values[i]);
+  }
+  best = max(best, simd_shuffle_xor(best, 1));
+  float base = best == LOWEST_TILE_SCORE ? 0.0f : best;
+  float factor = exp2(row.best - base);
+  row.best = best;
+  row.total *= factor;
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  threadgroup T* rounded = (threadgroup T*)scratch;
+  for (uint i = 0; i < COLUMNS / 2; i++) {
+    float weight = exp2(values[i] - base);
+    row.total += weight;
+    rounded[lane / 2 * COLUMNS + lane % 2 * (COLUMNS / 2) + i] = T(weight);
+  }
+  // Two diagonal matrices with the rows' factors.
+  threadgroup float* diagonal = scratch + PARTS * 256;
+  for (uint i = 0; i < 4; i++) {
+    diagonal[i * 32 + lane] = 0.0f;
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  if (lane % 2 == 0) {
+    diagonal[lane / 16 * 64 + lane / 2 % 8 * 9] = factor;
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  for (uint i = 0; i < PARTS; i++) {
+    load_left(weights[i], rounded + i * 16, COLUMNS);
+  }
+  if (simd_any(factor != 1.0f)) {
+    simdgroup_float8x8 factors[2];
+    simdgroup_load(factors[0], diagonal, 8);
+    simdgroup_load(factors[1], diagonal + 64, 8);
+    for (uint i = 0; i < SUMS; i++) {
+      for (uint part = 0; part < 4; part++) {
+        simdgroup_multiply(sums[i].parts[part], factors[part / 2], sums[i].parts[part]);
+      }
+    }
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+// What each of the sixteen rows' sums are to be multiplied with at the end.
+inline void store_inverse_totals(thread const TileRow& row, threadgroup float* inverse, uint lane) {
+  float total = row.total + simd_shuffle_xor(row.total, 1);
+  if (lane % 2 == 0) {
+    inverse[lane / 2] = 1.0f / total;
+  }
+}
+
+#endif
