@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "softmetal/cpu/overrides.h"
+#include "softmetal/cpu/pipeline.h"
 #include "softmetal/cpu/program.h"
 #include "softmetal/cpu/thread_pool.h"
 
@@ -160,6 +161,54 @@ TEST(pieces_cover_a_dispatch_whatever_its_size) {
       CHECK_EQUAL(pieces, program.piece_count());
       CHECK_EQUAL(program.pieces_before(1), pieces);
     }
+  }
+}
+
+// Kernels that add up what was prepared from their first buffer: each number of it plus one.
+std::atomic<int> preparations{0};
+
+const cpu::Preparation plus_one{
+    [](const cpu::Launch& launch) -> std::uint64_t { return launch.threads_per_grid.x * sizeof(std::uint32_t); },
+    [](const cpu::Launch& launch) -> std::uint64_t { return launch.threads_per_grid.x; },
+    [](const cpu::Launch& launch, std::uint64_t begin, std::uint64_t end) {
+      auto* prepared = reinterpret_cast<std::uint32_t*>(launch.prepared);
+      for (; begin < end; ++begin) prepared[begin] = static_cast<const std::uint32_t*>(launch.buffers[0])[begin] + 1;
+      ++preparations;
+    },
+    0};
+
+void add_up_prepared(const cpu::Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  const auto* prepared = reinterpret_cast<const std::uint32_t*>(launch.prepared);
+  for (; begin < end; ++begin) {
+    std::uint32_t sum = 0;
+    for (std::uint32_t i = 0; i < launch.threads_per_grid.x; ++i) sum += prepared[i];
+    static_cast<std::uint32_t*>(launch.buffers[1])[begin] = sum;
+  }
+}
+
+TEST(what_kernels_want_prepared_is_made_once_a_stage) {
+  constexpr std::uint32_t size = 300;
+  std::vector<std::uint32_t> first(size), second(size), sums(4 * size);
+  for (std::uint32_t i = 0; i < size; ++i) second[i] = (first[i] = i) + 10;
+  cpu::CpuPipeline pipeline;
+  pipeline.native = {&add_up_prepared, &plus_one};
+  std::vector<softmetal::Command> commands(4);
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    commands[i].pipeline = &pipeline;
+    commands[i].barrier = i == 3;  // three in the first stage, of which the first two share their source
+    commands[i].threads_per_grid = commands[i].threadgroups_per_grid = {size, 1, 1};
+    commands[i].threads_per_threadgroup = {1, 1, 1};
+    commands[i].buffers[0] = reinterpret_cast<std::uint64_t>(i < 2 ? first.data() : second.data());
+    commands[i].buffers[1] = reinterpret_cast<std::uint64_t>(sums.data() + i * size);
+  }
+  cpu::ThreadPool pool(2);
+  const cpu::CpuProgram program(commands, 2);
+  CHECK_EQUAL(program.stage_count(), 4u);
+  cpu::FaultSink faults;
+  pool.run({&program, &program}, faults);
+  CHECK_EQUAL(preparations.load(), 2 * 3 * 6);  // runs, preparations, pieces of each
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    CHECK_EQUAL(sums[i], size * (size - 1) / 2 + size * (i < 2 * size ? 1u : 11u));
   }
 }
 

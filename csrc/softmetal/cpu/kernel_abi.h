@@ -28,6 +28,8 @@ struct Launch {
   Size3 threads_per_threadgroup;                 // as dispatched
   const std::uint32_t* threadgroup_memory_size;  // dynamic memory by [[threadgroup(n)]] index, bytes; 31 entries
   const ConstantValue* constants;
+  unsigned char* prepared = nullptr;  // what the kernel's Preparation filled, 64-byte aligned; null if there is none
+  std::uint64_t prepared_bytes = 0;
 };
 
 // One threadgroup. `threads` is smaller than dispatched at the edge of a dispatchThreads grid.
@@ -40,6 +42,15 @@ using RunThreadgroup = void (*)(const Launch&, const Threadgroup&);
 
 // Runs the threadgroups [begin, end) of the grid in linear order, x fastest.
 using RunRange = void (*)(const Launch&, std::uint64_t begin, std::uint64_t end);
+
+// What all pieces of a native kernel share and the threads make together in a stage of its own just before, such as
+// rounded inputs. Launches of a stage with the same `run`, source buffer and size share one.
+struct Preparation {
+  std::uint64_t (*bytes)(const Launch&);  // of memory; 0 if this launch needs none. Reads arguments when planned
+  std::uint64_t (*units)(const Launch&);  // what `run` counts in
+  RunRange run;                           // fills launch.prepared
+  int source;                             // index of the buffer that it reads
+};
 
 struct Kernel {
   const char* name;

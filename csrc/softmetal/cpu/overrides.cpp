@@ -16,7 +16,7 @@ struct Override {
   std::string isa;
   int rank;
   bool (*supported)();
-  RunRange run;
+  ChosenOverride chosen;
 };
 
 struct Registry {
@@ -46,10 +46,11 @@ int rank_limit(Registry& r, const std::string& isa) {
 
 }  // namespace
 
-void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(), RunRange run) {
+void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(), RunRange run,
+                       const Preparation* preparation) {
   Registry& r = registry();
   std::lock_guard<std::mutex> lock(r.mutex);
-  r.overrides.push_back({kernel_name, isa, rank, supported, run});
+  r.overrides.push_back({kernel_name, isa, rank, supported, {run, preparation}});
 }
 
 namespace {
@@ -68,12 +69,12 @@ const Override* find_best(Registry& r, const char* kernel_name, const Environmen
 
 }  // namespace
 
-RunRange choose_override(const char* kernel_name, const Environment& environment) {
-  if (!environment.cpu_overrides) return nullptr;
+ChosenOverride choose_override(const char* kernel_name, const Environment& environment) {
+  if (!environment.cpu_overrides) return {};
   Registry& r = registry();
   std::lock_guard<std::mutex> lock(r.mutex);
   const Override* best = find_best(r, kernel_name, environment);
-  return best ? best->run : nullptr;
+  return best ? best->chosen : ChosenOverride{};
 }
 
 std::string kernel_set_name(const Environment& environment) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "softmetal/cpu/kernel_abi.h"
+#include "softmetal/cpu/overrides.h"
 #include "softmetal/driver.h"
 
 namespace softmetal::cpu {
@@ -16,7 +17,7 @@ class CpuLibrary final : public ShaderLibrary {
 class CpuPipeline final : public Pipeline {
  public:
   Kernel kernel{};
-  RunRange native = nullptr;  // replaces kernel.run if set
+  ChosenOverride native;  // replaces kernel.run if its own is set
   std::vector<ConstantValue> constants;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <string>
 
 namespace softmetal::cpu {
@@ -17,7 +18,7 @@ constexpr std::uint64_t shader_pieces_per_thread = 8;
 Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
-  const bool native = work.pipeline && work.pipeline->native;
+  const bool native = work.pipeline && work.pipeline->native.run;
   const std::uint64_t per_thread = native ? native_pieces_per_thread : shader_pieces_per_thread;
   return std::min<std::uint64_t>(work.units, per_thread * threads);
 }
@@ -59,6 +60,7 @@ CpuProgram::CpuProgram(const std::vector<Command>& commands, unsigned threads)
     barrier_[i] = commands[i].barrier;
   }
   for (std::size_t first = 0; first < works_.size();) first = plan_stage(first);
+  allocate_prepared();
 }
 
 void CpuProgram::add_work(const Command& command, Work& work) {
@@ -84,29 +86,86 @@ void CpuProgram::add_work(const Command& command, Work& work) {
   work.units = std::uint64_t{groups.x} * groups.y * groups.z;
 }
 
-// Cuts the works from `first_work` to the next barrier into pieces; returns the work after them.
-std::size_t CpuProgram::plan_stage(std::size_t first_work) {
-  std::vector<std::vector<Piece>> of_thread(threads_);
-  unsigned next_thread = 0;
+// The work after those of the stage that begins with `first_work`: at a barrier, or where pieces get too many.
+std::size_t CpuProgram::stage_end(std::size_t first_work) const {
+  std::uint64_t pieces = 0;  // of one thread, at most
   std::size_t w = first_work;
   for (; w < works_.size(); ++w) {
     if (w > first_work && barrier_[w]) break;
+    pieces += wanted_pieces(works_[w], threads_) / threads_ + 1;
+    if (pieces > max_pieces_per_thread) break;
+  }
+  return w;
+}
+
+// Cuts the works from `first_work` to the next barrier into pieces; returns the work after them.
+std::size_t CpuProgram::plan_stage(std::size_t first_work) {
+  const std::size_t last_work = stage_end(first_work);
+  plan_preparations(first_work, last_work);
+  std::vector<std::vector<Piece>> of_thread(threads_);
+  unsigned next_thread = 0;
+  for (std::size_t w = first_work; w < last_work; ++w) {
     const std::uint64_t units = works_[w].units;
     const std::uint64_t count = wanted_pieces(works_[w], threads_);
-    if (of_thread[0].size() + count / threads_ + 1 > max_pieces_per_thread) break;
     for (std::uint64_t p = 0; p < count; ++p) {
       // Fewer pieces than threads: go on where the work before stopped, so that small dispatches spread.
       const std::uint64_t thread = count < threads_ ? (next_thread + p) % threads_ : p * threads_ / count;
-      of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count});
+      of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count, false});
     }
     if (count < threads_) next_thread = static_cast<unsigned>((next_thread + count) % threads_);
   }
+  add_stage(of_thread);
+  return last_work;
+}
+
+// Adds a stage in which the threads make what the works [first_work, last_work) want prepared, if anything.
+void CpuProgram::plan_preparations(std::size_t first_work, std::size_t last_work) {
+  std::vector<std::vector<Piece>> of_thread(threads_);
+  std::uint64_t offset = 0;
+  for (std::size_t w = first_work; w < last_work; ++w) {
+    Work& work = works_[w];
+    const Preparation* preparation = work.pipeline ? work.pipeline->native.preparation : nullptr;
+    const std::uint64_t bytes = preparation ? preparation->bytes(work.launch) : 0;
+    if (bytes == 0) continue;
+    work.launch.prepared_bytes = bytes;
+    const auto shares = [&](const Work& other) {
+      return other.launch.prepared_bytes == bytes && other.pipeline->native.preparation->run == preparation->run &&
+             other.buffers[preparation->source] == work.buffers[preparation->source];
+    };
+    const auto end = works_.begin() + w, earlier = std::find_if(works_.begin() + first_work, end, shares);
+    if (earlier != end) {
+      work.prepared_offset = earlier->prepared_offset;
+      continue;
+    }
+    work.prepared_offset = offset;
+    offset += (bytes + 63) / 64 * 64;
+    const std::uint64_t units = preparation->units(work.launch);
+    const std::uint64_t count = std::min<std::uint64_t>(units, native_pieces_per_thread * threads_);
+    for (std::uint64_t p = 0; p < count; ++p) {
+      of_thread[p * threads_ / count].push_back(
+          {static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count, true});
+    }
+  }
+  if (offset == 0) return;
+  prepared_bytes_ = std::max(prepared_bytes_, offset);
+  add_stage(of_thread);
+}
+
+void CpuProgram::add_stage(const std::vector<std::vector<Piece>>& of_thread) {
   for (const std::vector<Piece>& pieces : of_thread) {
     pieces_.insert(pieces_.end(), pieces.begin(), pieces.end());
     first_piece_.push_back(pieces_.size());
   }
   ++stage_count_;
-  return w;
+}
+
+void CpuProgram::allocate_prepared() {
+  if (prepared_bytes_ == 0) return;
+  prepared_ = {static_cast<unsigned char*>(allocate_memory(prepared_bytes_)), FreeMemory{prepared_bytes_}};
+  if (!prepared_) throw std::bad_alloc();
+  for (Work& work : works_) {
+    if (work.launch.prepared_bytes != 0) work.launch.prepared = prepared_.get() + work.prepared_offset;
+  }
 }
 
 void CpuProgram::run_piece(std::uint32_t stage, unsigned thread, std::uint32_t index, FaultSink& faults) const {
@@ -124,8 +183,10 @@ void CpuProgram::run(const Piece& piece, const FaultSink& faults) const {
   const Work& work = works_[piece.work];
   if (work.kind != Command::Kind::dispatch) {
     run_blit(work, piece);
-  } else if (work.pipeline->native) {
-    work.pipeline->native(work.launch, piece.begin, piece.end);
+  } else if (piece.is_preparation) {
+    work.pipeline->native.preparation->run(work.launch, piece.begin, piece.end);
+  } else if (work.pipeline->native.run) {
+    work.pipeline->native.run(work.launch, piece.begin, piece.end);
   } else {
     run_threadgroups(work, piece, faults);
   }

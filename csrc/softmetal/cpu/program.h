@@ -2,14 +2,16 @@
 //
 // A stage is a run of commands without a barrier. Its threadgroups are cut into pieces, contiguous ranges, and each
 // piece has a thread to which it belongs, the same at every run, so that a thread finds its part of the weights in its
-// caches.
+// caches. Where native kernels want something prepared, a stage of its own comes first.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "softmetal/cpu/fault.h"
+#include "softmetal/cpu/memory.h"
 #include "softmetal/cpu/pipeline.h"
 
 namespace softmetal::cpu {
@@ -27,12 +29,19 @@ struct Work {
   const unsigned char* source = nullptr;
   std::uint64_t length = 0;  // of copy and fill, bytes
   std::uint8_t value = 0;
-  std::uint64_t units = 0;  // threadgroups, or blocks of a copy or fill
+  std::uint64_t units = 0;            // threadgroups, or blocks of a copy or fill
+  std::uint64_t prepared_offset = 0;  // in the program's memory for what is prepared, bytes
 };
 
 struct Piece {
   std::uint32_t work;
-  std::uint64_t begin, end;  // units
+  std::uint64_t begin, end;  // units, of the work or of its preparation
+  bool is_preparation;
+};
+
+struct FreeMemory {
+  std::uint64_t length;
+  void operator()(unsigned char* memory) const { free_memory(memory, length); }
 };
 
 class CpuProgram final : public Program {
@@ -59,6 +68,10 @@ class CpuProgram final : public Program {
  private:
   void add_work(const Command& command, Work& work);
   std::size_t plan_stage(std::size_t first_work);
+  std::size_t stage_end(std::size_t first_work) const;
+  void plan_preparations(std::size_t first_work, std::size_t last_work);
+  void allocate_prepared();
+  void add_stage(const std::vector<std::vector<Piece>>& of_thread);
   void run(const Piece& piece, const FaultSink& faults) const;
 
   unsigned threads_;
@@ -67,6 +80,8 @@ class CpuProgram final : public Program {
   std::vector<bool> barrier_;
   std::vector<Piece> pieces_;               // by stage, then thread
   std::vector<std::uint64_t> first_piece_;  // [stage * threads + thread], and the total at the end
+  std::uint64_t prepared_bytes_ = 0;        // of the stage that prepares most; stages follow each other in one memory
+  std::unique_ptr<unsigned char, FreeMemory> prepared_;
 };
 
 }  // namespace softmetal::cpu

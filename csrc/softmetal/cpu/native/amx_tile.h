@@ -44,6 +44,7 @@ struct TileRows {
   TileRows from(std::uint32_t tiles) const { return {first + tiles * tile, row, block, tile}; }
 };
 
+// Rows are loaded as a stream, which leaves the panel in the L1 cache.
 // c (16 * height, 32 outputs) = or += one or two tiles of rows . panel
 template <int height, bool adds>
 inline void multiply_tiles(const TileRows& rows, std::uint32_t blocks, const unsigned char* panel, float* c,
@@ -65,12 +66,12 @@ inline void multiply_tiles(const TileRows& rows, std::uint32_t blocks, const uns
   for (std::uint32_t block = 0; block < blocks; block++) {
     const unsigned char* x = rows.first + block * rows.block;
     const unsigned char* weights = panel + std::size_t{block} * tile_height * panel_stride;
-    _tile_loadd(4, x, rows.row);
+    _tile_stream_loadd(4, x, rows.row);
     _tile_loadd(6, weights, panel_stride);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, weights + 64, panel_stride);
     _tile_dpbf16ps(1, 4, 7);
-    if (height == 2) _tile_loadd(5, x + rows.tile, rows.row);
+    if (height == 2) _tile_stream_loadd(5, x + rows.tile, rows.row);
     if (height == 2) _tile_dpbf16ps(2, 5, 6);
     if (height == 2) _tile_dpbf16ps(3, 5, 7);
   }

@@ -1,12 +1,14 @@
 // Matrix products of many rows (prefill) with weights and inputs rounded to bfloat16, sums in float32.
 //
-// A panel of 32 outputs is dequantised, rounded and laid out once; all rows then use it. `Tiles` says how an
-// instruction set keeps rounded inputs and multiplies them with a panel:
-//   Tiles tiles;                                           what the unit needs set up, for as long as it lives
-//   Tiles::chunk                                           rows whose results are kept before they are written out
-//   Tiles::input_bytes(rows, pairs)                        memory of the rounded inputs
-//   Tiles::load_inputs(x, rows, columns, inputs)           rounds all rows, padded with zeros to whole blocks
-//   tiles.multiply(inputs, m, rows, pairs, panel, c)       c (chunk, 32): rows [m, m + rows) times a panel
+// Panels of 32 outputs are dequantised, rounded and laid out once; all rows then use them. `Tiles` says how an
+// instruction set keeps rounded inputs and multiplies them with panels:
+//   Tiles tiles;                                       what the unit needs set up, for as long as it lives
+//   Tiles::chunk                                       rows whose results are kept before they are written out
+//   Tiles::panels                                      panels at a time, an even number
+//   Tiles::input_bytes(rows, pairs)                    memory of the rounded inputs
+//   Tiles::units(rows)                                 parts in which inputs are rounded
+//   Tiles::load_inputs(x, rows, columns, begin, end, inputs)     rounds those parts, padded with zeros to whole blocks
+//   tiles.multiply(inputs, m, rows, pairs, panels, count, c)     c (count, chunk, 32): rows [m, m + rows) times panels
 // A call runs whole panels only, those that begin in its part of the grid: a panel cut in two would be computed twice.
 #pragma once
 
@@ -17,94 +19,156 @@
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-// Where a call keeps its rounded inputs, panels and results.
-template <typename Tiles>
-struct Workspace {
-  Workspace(std::uint32_t rows, std::uint32_t columns) : pairs(padded_pairs(columns)) {
-    const std::size_t panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
-    const std::size_t result_bytes = sizeof(float) * Tiles::chunk * panel_outputs;
-    panels[0] = scratch(2 * panel_bytes + 2 * result_bytes + Tiles::input_bytes(rows, pairs));
-    panels[1] = panels[0] + panel_bytes;
-    results[0] = reinterpret_cast<float*>(panels[1] + panel_bytes);
-    results[1] = results[0] + Tiles::chunk * panel_outputs;
-    inputs = reinterpret_cast<unsigned char*>(results[1] + Tiles::chunk * panel_outputs);
+// A kernel's arguments and the index of its inputs' buffer.
+struct PlainProduct {
+  using Args = MatmulArgs;
+  static constexpr int x = 2;
+};
+struct GatedProduct {
+  using Args = MatmulGluArgs;
+  static constexpr int x = 3;
+};
+
+// Rounds the inputs for all pieces of a launch of more than `least` - 1 rows.
+template <typename Product, typename Tiles, std::uint32_t least>
+struct RoundedInputs {
+  static const typename Product::Args& args(const Launch& launch) {
+    return *static_cast<const typename Product::Args*>(launch.buffers[0]);
+  }
+  static std::uint64_t bytes(const Launch& launch) {
+    const auto& a = args(launch);
+    return a.rows < least ? 0 : Tiles::input_bytes(a.rows, padded_pairs(a.columns));
+  }
+  static std::uint64_t units(const Launch& launch) { return Tiles::units(args(launch).rows); }
+  static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+    const auto& a = args(launch);
+    if (bytes(launch) > launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
+    const auto last = static_cast<std::uint32_t>(end < units(launch) ? end : units(launch));
+    Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns,
+                       static_cast<std::uint32_t>(begin), last, launch.prepared);
+  }
+  static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
+};
+
+// Where a call keeps its panels and results; the rounded inputs, its own unless they are prepared.
+template <typename Product, typename Tiles>
+class Workspace {
+ public:
+  explicit Workspace(const Launch& launch) {
+    const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
+    pairs = padded_pairs(args.columns);
+    panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
+    const std::size_t input_bytes = Tiles::input_bytes(args.rows, pairs);
+    const bool is_prepared = launch.prepared != nullptr && launch.prepared_bytes == input_bytes;
+    panels = scratch(Tiles::panels * (panel_bytes + sizeof(float) * result_floats) + (is_prepared ? 0 : input_bytes));
+    results = reinterpret_cast<float*>(panels + Tiles::panels * panel_bytes);
+    inputs = launch.prepared;
+    if (is_prepared) return;
+    auto* own = reinterpret_cast<unsigned char*>(results + Tiles::panels * result_floats);
+    Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), args.rows, args.columns, 0,
+                       Tiles::units(args.rows), own);
+    inputs = own;
+  }
+
+  unsigned char* panel(std::uint32_t i) const { return panels + i * panel_bytes; }
+  float* result(std::uint32_t panel, std::uint32_t row) const {
+    return results + panel * result_floats + row * panel_outputs;
   }
 
   std::uint32_t pairs;
-  unsigned char* panels[2];
-  float* results[2];
-  unsigned char* inputs;
+  std::size_t panel_bytes;
+  unsigned char* panels;
+  float* results;
+  const unsigned char* inputs;
+
+ private:
+  static constexpr std::size_t result_floats = std::size_t{Tiles::chunk} * panel_outputs;
 };
 
-// Calls visit(first output, count) for the panels that begin in the threadgroups [begin, end) of a grid of `groups_x`
-// row tiles times groups of `group_outputs`.
+// Calls visit(first output, count) for up to `panels` of those panels at a time that begin in the threadgroups
+// [begin, end) of a grid of `groups_x` row tiles times groups of `group_outputs`.
 template <typename Visit>
-void for_each_panel(std::uint64_t begin, std::uint64_t end, std::uint32_t groups_x, std::uint32_t group_outputs,
-                    std::uint32_t outputs, const Visit& visit) {
+void for_each_panels(std::uint64_t begin, std::uint64_t end, std::uint32_t groups_x, std::uint32_t group_outputs,
+                     std::uint32_t outputs, std::uint32_t panels, const Visit& visit) {
   const std::uint64_t panel_groups = static_cast<std::uint64_t>(panel_outputs / group_outputs) * groups_x;
   const std::uint64_t first = (begin + panel_groups - 1) / panel_groups, last = (end + panel_groups - 1) / panel_groups;
-  for (std::uint64_t panel = first; panel < last; panel++) {
-    const auto n = static_cast<std::uint32_t>(panel * panel_outputs);
-    visit(n, smaller(panel_outputs, outputs - n));
+  const auto last_output = smaller(static_cast<std::uint32_t>(last * panel_outputs), outputs);
+  for (auto n = static_cast<std::uint32_t>(first * panel_outputs); n < last_output; n += panels * panel_outputs) {
+    visit(n, smaller(panels * panel_outputs, last_output - n));
   }
+}
+
+// Fills the panels of `count` outputs from `first` on; returns how many.
+template <typename Format>
+std::uint32_t load_panels(const Planes& planes, std::uint32_t first, std::uint32_t count, std::uint32_t columns,
+                          unsigned char* panels, std::size_t panel_bytes) {
+  std::uint32_t panel = 0;
+  for (; panel * panel_outputs < count; panel++) {
+    const std::uint32_t at = panel * panel_outputs;
+    load_panel<Format>(planes, first + at, smaller(panel_outputs, count - at), columns, panels + panel * panel_bytes);
+  }
+  return panel;
 }
 
 template <typename Format, typename Tiles>
 void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
   const Planes planes(launch.buffers[1], args.planes);
-  const auto* x = static_cast<const float*>(launch.buffers[2]);
   auto* y = static_cast<float*>(launch.buffers[3]);
   const std::uint32_t group_outputs = BATCH_OUTPUTS * launch.threads_per_threadgroup.x / 32;
-  const Workspace<Tiles> work(args.rows, args.columns);
+  const Workspace<PlainProduct, Tiles> work(launch);
   const Tiles tiles;
-  bool has_inputs = false;
-  for_each_panel(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, [&](auto n, auto count) {
-    if (!has_inputs) Tiles::load_inputs(x, args.rows, args.columns, work.inputs);
-    has_inputs = true;
-    load_panel<Format>(planes, n, count, args.columns, work.panels[0]);
+  const auto visit = [&](std::uint32_t n, std::uint32_t count) {
+    const std::uint32_t panels = load_panels<Format>(planes, n, count, args.columns, work.panels, work.panel_bytes);
     for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
       const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels[0], work.results[0]);
+      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, work.results);
       for (std::uint32_t i = 0; i < rows; i++) {
-        std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, work.results[0] + i * panel_outputs,
-                    count * 4);
+        float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
+        for (std::uint32_t p = 0; p < panels; p++) {
+          const std::uint32_t at = p * panel_outputs;
+          std::memcpy(out + at, work.result(p, i), smaller(panel_outputs, count - at) * sizeof(float));
+        }
       }
     }
-  });
+  };
+  for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, Tiles::panels, visit);
+}
+
+// Gates become outputs in place.
+inline void gate_row(std::uint32_t activation, float* gate, const float* up) {
+  for (std::uint32_t j = 0; j < panel_outputs; j += width) {
+    store(gate + j, activate(activation, load(gate + j)) * load(up + j));
+  }
 }
 
 template <typename Format, typename Tiles>
 void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  constexpr std::uint32_t half = Tiles::panels / 2;
   const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
   const Planes gate_planes(launch.buffers[1], args.gate_planes);
   const Planes up_planes(launch.buffers[2], args.up_planes);
-  const auto* x = static_cast<const float*>(launch.buffers[3]);
   auto* y = static_cast<float*>(launch.buffers[4]);
   const std::uint32_t group_outputs = GLU_BATCH_OUTPUTS * launch.threads_per_threadgroup.x / 32;
-  const Workspace<Tiles> work(args.rows, args.columns);
+  const Workspace<GatedProduct, Tiles> work(launch);
   const Tiles tiles;
-  bool has_inputs = false;
-  for_each_panel(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, [&](auto n, auto count) {
-    if (!has_inputs) Tiles::load_inputs(x, args.rows, args.columns, work.inputs);
-    has_inputs = true;
-    load_panel<Format>(gate_planes, n, count, args.columns, work.panels[0]);
-    load_panel<Format>(up_planes, n, count, args.columns, work.panels[1]);
+  const auto visit = [&](std::uint32_t n, std::uint32_t count) {
+    const std::uint32_t gates = load_panels<Format>(gate_planes, n, count, args.columns, work.panels, work.panel_bytes);
+    load_panels<Format>(up_planes, n, count, args.columns, work.panel(gates), work.panel_bytes);
     for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
       const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      for (int side = 0; side < 2; side++) {
-        tiles.multiply(work.inputs, m, rows, work.pairs, work.panels[side], work.results[side]);
-      }
+      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, 2 * gates, work.results);
       for (std::uint32_t i = 0; i < rows; i++) {
-        float* gate = work.results[0] + i * panel_outputs;
-        const float* up = work.results[1] + i * panel_outputs;
-        for (std::uint32_t j = 0; j < panel_outputs; j += width) {
-          store(gate + j, activate(args.activation, load(gate + j)) * load(up + j));
+        float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
+        for (std::uint32_t p = 0; p < gates; p++) {
+          const std::uint32_t at = p * panel_outputs;
+          gate_row(args.activation, work.result(p, i), work.result(gates + p, i));
+          std::memcpy(out + at, work.result(p, i), smaller(panel_outputs, count - at) * sizeof(float));
         }
-        std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, gate, count * 4);
       }
     }
-  });
+  };
+  for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, half, visit);
 }
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -14,31 +14,45 @@ namespace {
 
 // Rounded inputs lie as whole tiles: of each 16 rows, block after block of 32 columns, 16 rows of 64 bytes.
 struct MatrixTiles {
-  static constexpr std::uint32_t chunk = 2 * tile_height;
+  static constexpr std::uint32_t chunk = 256, panels = 4;
 
   static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
     return std::size_t{whole_tiles(rows)} * (pairs / 16) * tile_bytes;
   }
 
-  static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, unsigned char* inputs) {
+  static std::uint32_t units(std::uint32_t rows) { return whole_tiles(rows); }
+
+  static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin,
+                          std::uint32_t end, unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
-    for (std::uint32_t m = 0; m < whole_tiles(rows) * tile_height; m++) {
+    for (std::uint32_t m = begin * tile_height; m < end * tile_height; m++) {
       unsigned char* out = inputs + std::size_t{m / tile_height} * blocks * tile_bytes + m % tile_height * 64;
       for (std::uint32_t block = 0; block < blocks; block++) {
         const __m512i rounded =
             m < rows ? round_block(x + static_cast<std::size_t>(m) * columns, columns, block) : _mm512_setzero_si512();
-        _mm512_storeu_si512(out + block * tile_bytes, rounded);
+        _mm512_store_si512(out + block * tile_bytes, rounded);
       }
     }
   }
 
+  // Columns are cut so that a panel's part stays in the L1 cache while the rows stream past it.
   void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panel, float* c) const {
-    const std::size_t tile = pairs / 16 * tile_bytes;
-    const TileRows x{inputs + m / tile_height * tile, 64, tile_bytes, tile};
-    multiply_all_tiles<false>(x, whole_tiles(rows), pairs / 16, panel, c, panel_outputs);
+                const unsigned char* panels_memory, std::uint32_t count, float* c) const {
+    const std::uint32_t blocks = pairs / 16, cuts = (blocks + most_blocks - 1) / most_blocks;
+    const std::size_t tile = blocks * tile_bytes;
+    for (std::uint32_t cut = 0; cut < cuts; cut++) {
+      const std::uint32_t block = blocks * cut / cuts, end = blocks * (cut + 1) / cuts;
+      const TileRows x{inputs + m / tile_height * tile + block * tile_bytes, 64, tile_bytes, tile};
+      const auto product = cut == 0 ? &multiply_all_tiles<false> : &multiply_all_tiles<true>;
+      for (std::uint32_t p = 0; p < count; p++) {
+        const std::size_t panel_block = std::size_t{p} * blocks + block;
+        product(x, whole_tiles(rows), end - block, panels_memory + panel_block * 2 * tile_bytes,
+                c + std::size_t{p} * chunk * panel_outputs, panel_outputs);
+      }
+    }
   }
 
+  static constexpr std::uint32_t most_blocks = 20;  // 40 KB of a panel
   const TileUnit unit;
 };
 
@@ -90,8 +104,12 @@ void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t en
   (is_few ? FewRowsKernels<Format>::glu() : &matmul_glu_many<Format, MatrixTiles>)(launch, begin, end);
 }
 
-#define FASTGO_AMX_ROWS(name, Format) \
-  {"matmul_" #name "_r8", &matmul_rows<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
+using PlainInputs = RoundedInputs<PlainProduct, MatrixTiles, few_rows + 1>;
+using GatedInputs = RoundedInputs<GatedProduct, MatrixTiles, few_rows + 1>;
+
+#define FASTGO_AMX_ROWS(name, Format)                                       \
+  {"matmul_" #name "_r8", &matmul_rows<Format>, &PlainInputs::preparation}, \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &GatedInputs::preparation},
 
 }  // namespace
 

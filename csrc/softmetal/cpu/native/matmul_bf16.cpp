@@ -9,15 +9,18 @@ namespace {
 
 // Rounded inputs lie row after row.
 struct DotProducts {
-  static constexpr std::uint32_t chunk = 48;
+  static constexpr std::uint32_t chunk = 48, panels = 2;
 
   static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
     return static_cast<std::size_t>(rows) * pairs * 4;
   }
 
-  static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, unsigned char* inputs) {
+  static std::uint32_t units(std::uint32_t rows) { return rows; }
+
+  static void load_inputs(const float* x, std::uint32_t, std::uint32_t columns, std::uint32_t begin, std::uint32_t end,
+                          unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
-    for (std::uint32_t m = 0; m < rows; m++) {
+    for (std::uint32_t m = begin; m < end; m++) {
       for (std::uint32_t block = 0; block < blocks; block++) {
         _mm512_storeu_si512(inputs + (static_cast<std::size_t>(m) * blocks + block) * 64,
                             round_block(x + static_cast<std::size_t>(m) * columns, columns, block));
@@ -26,9 +29,12 @@ struct DotProducts {
   }
 
   void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panel, float* c) const {
+                const unsigned char* panels_memory, std::uint32_t count, float* c) const {
     const std::size_t stride = static_cast<std::size_t>(pairs) * 4;
-    multiply_rows(inputs + m * stride, stride, rows, pairs, panel, c, panel_outputs);
+    for (std::uint32_t p = 0; p < count; p++) {
+      multiply_rows(inputs + m * stride, stride, rows, pairs, panels_memory + p * stride * panel_outputs,
+                    c + static_cast<std::size_t>(p) * chunk * panel_outputs, panel_outputs);
+    }
   }
 };
 

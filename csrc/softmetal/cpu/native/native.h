@@ -14,6 +14,7 @@ namespace softmetal::cpu::native {
 struct NativeKernel {
   const char* name;
   RunRange run;
+  const Preparation* preparation = nullptr;
 };
 
 struct NativeTable {

@@ -68,7 +68,7 @@ namespace {
 
 void add_table(const NativeTable& table, const char* isa, int rank, bool (*supported)()) {
   for (std::size_t i = 0; i < table.count; i++) {
-    register_override(table.kernels[i].name, isa, rank, supported, table.kernels[i].run);
+    register_override(table.kernels[i].name, isa, rank, supported, table.kernels[i].run, table.kernels[i].preparation);
   }
 }
 
