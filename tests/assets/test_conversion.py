@@ -153,39 +153,73 @@ def test_a_full_disk_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyP
 CONVERT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
+from fastgo.assets import resume
 from fastgo.assets.convert import convert
 from fastgo.assets.open_source import open_source
 from fastgo.assets.recipe import Recipe
+resume.NOTE_EVERY_NBYTES = 10_000
+end, shard, number = float(sys.argv[3]), int(sys.argv[4]), getattr(signal, sys.argv[5])
 def progress(done, total, what):
-    if done > total * 0.7:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if what.startswith("importing") and done > total * end:
+        os.kill(os.getpid(), number)
 with open_source(Path(sys.argv[1])) as source:
-    convert(source, Path(sys.argv[2]), Recipe("q8"), progress=progress, max_shard_nbytes=20_000)
+    convert(source, Path(sys.argv[2]), Recipe("q8"), progress=progress, max_shard_nbytes=shard)
 """
 
 
-def kill_half_way(source: Path, out: Path) -> None:
+def kill_half_way(source: Path, out: Path, end: float = 0.7, shard: int = 20_000, name: str = "SIGKILL") -> int:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", CONVERT_AND_DIE, str(source), str(out)]
-    assert subprocess.run(command, env=environment, timeout=60).returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", CONVERT_AND_DIE, *map(str, (source, out, end, shard, name))]
+    return subprocess.run(command, env=environment, timeout=60, stderr=subprocess.DEVNULL).returncode
 
 
-def test_a_killed_conversion_goes_on(tmp_path: Path) -> None:
-    write_hf(tmp_path / "m")
-    kill_half_way(tmp_path / "m", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def go_on(source: Path, out: Path, shard: int) -> list[float]:
+    """Converts; returns the parts that were done at each report."""
     calls: list[float] = []
     run(
-        tmp_path / "m",
-        tmp_path / "out",
+        source,
+        out,
         Recipe("q8"),
-        max_shard_nbytes=20_000,
+        max_shard_nbytes=shard,
         progress=lambda done, total, what: calls.append(done / total) if what.startswith("importing") else None,
     )
-    assert calls[0] > 0.4 and calls[-1] == 1
-    run(tmp_path / "m", tmp_path / "whole", Recipe("q8"), max_shard_nbytes=20_000)
+    return calls
+
+
+@pytest.mark.parametrize("shard", [20_000, 1 << 30])
+@pytest.mark.parametrize("end", [0.1, 0.5, 0.9])
+def test_a_killed_conversion_goes_on(tmp_path: Path, end: float, shard: int) -> None:
+    write_hf(tmp_path / "m")
+    assert kill_half_way(tmp_path / "m", tmp_path / "out", end, shard) == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    calls = go_on(tmp_path / "m", tmp_path / "out", shard)
+    assert calls[0] > end - 0.25 and calls[-1] == 1
+    run(tmp_path / "m", tmp_path / "whole", Recipe("q8"), max_shard_nbytes=shard)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "out", "whole"]
+
+
+def test_killed_twice_and_interrupted(tmp_path: Path) -> None:
+    write_hf(tmp_path / "m")
+    for end, name in ((0.3, "SIGTERM"), (0.6, "SIGINT"), (0.9, "SIGKILL")):
+        assert kill_half_way(tmp_path / "m", tmp_path / "out", end, 1 << 30, name) < 0
+    assert go_on(tmp_path / "m", tmp_path / "out", 1 << 30)[0] > 0.65
+    run(tmp_path / "m", tmp_path / "whole", Recipe("q8"))
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("place", [0, 3000, 5000, 40_000])
+def test_what_a_kill_left_is_checked_before_it_is_used(tmp_path: Path, place: int) -> None:
+    """A power failure may leave a log that is on the disk, and tensors that are not."""
+    write_hf(tmp_path / "m")
+    kill_half_way(tmp_path / "m", tmp_path / "out", 0.9, 1 << 30)
+    (shard,) = tmp_path.glob(".out*/*.safetensors")
+    data = bytearray(shard.read_bytes())
+    data[place] ^= 1
+    shard.write_bytes(data)
+    go_on(tmp_path / "m", tmp_path / "out", 1 << 30)
+    run(tmp_path / "m", tmp_path / "whole", Recipe("q8"))
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_what_another_conversion_left_is_not_used(tmp_path: Path) -> None:
@@ -209,9 +243,17 @@ def test_a_damaged_log_means_a_clean_start(tmp_path: Path, damage: bytes) -> Non
 
 def test_two_processes_with_the_same_target(tmp_path: Path) -> None:
     write_hf(tmp_path / "m", weights=tensors() | {})
-    code = CONVERT_AND_DIE.replace("done > total * 0.7", "False")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, str(tmp_path / "m"), str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-c",
+        CONVERT_AND_DIE,
+        str(tmp_path / "m"),
+        str(tmp_path / "out"),
+        "2",
+        "20000",
+        "SIGKILL",
+    ]
     processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert sorted(process.returncode for process in processes) == [0, 1]

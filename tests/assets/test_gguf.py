@@ -54,6 +54,18 @@ def test_agrees_with_the_public_reader(tmp_path: Path) -> None:
         del ours
 
 
+def test_a_model_of_version_2(tmp_path: Path) -> None:
+    """Version 3 differs in nothing but that it may be big-endian."""
+    raws = write_model(tmp_path / "3.gguf", "qwen3")
+    data = bytearray((tmp_path / "3.gguf").read_bytes())
+    data[4] = 2
+    (tmp_path / "2.gguf").write_bytes(data)
+    with GgufFile.open(tmp_path / "2.gguf") as file:
+        assert file.version == 2
+        for name, raw in raws.items():
+            np.testing.assert_array_equal(file.tensors[name].raw, raw.reshape(-1))
+
+
 def test_every_value_type(tmp_path: Path) -> None:
     scalars = {0: ("B", 200), 1: ("b", -3), 2: ("H", 60000), 3: ("h", -300), 4: ("I", 1 << 31), 5: ("i", -5)}
     scalars |= {6: ("f", 0.5), 7: ("?", True), 10: ("Q", 1 << 63), 11: ("q", -(1 << 40)), 12: ("d", 1e300)}

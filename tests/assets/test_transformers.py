@@ -122,6 +122,29 @@ def test_bfloat16_logits(tmp_path: Path, name: str) -> None:
     assert largest_difference(model, tmp_path / "out", 40, TINY["vocab_size"]) < 2e-2
 
 
+def test_the_text_part_of_a_vision_checkpoint(tmp_path: Path) -> None:
+    """As Gemma 3 4B to 27B come: a vision tower beside the text model, rows for image tokens, shards by size."""
+    torch.manual_seed(1)
+    vision = {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    text = TINY | {"sliding_window": 16, "query_pre_attn_scalar": 24, "rope_parameters": SCALED}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=TINY["vocab_size"] - 1
+    )
+    model = transformers.Gemma3ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(tmp_path / "m", max_shard_size="100KB")
+    manifest = import_model(tmp_path / "m", tmp_path / "out")
+    assert not any("vision" in name or "projector" in name for name in manifest.tensors)
+    assert manifest.config.rope.factor == 8.0
+    assert largest_difference(model, tmp_path / "out", 60, TINY["vocab_size"] - 1) < 1e-4
+
+
 def rounded_to_float8(weight: Any, block: int) -> tuple[Any, Any]:
     """As Qwen's FP8 checkpoints: E4M3 values, and a scale a block. `weight` becomes their product in bfloat16."""
     rows, columns = weight.shape

@@ -279,6 +279,10 @@ CASES: dict[str, Case] = {
         checkpoint(lambda m: (m / "tokenizer.json").write_text(json.dumps(tokenizer(96)))),
         "found 96",
     ),
+    "tokenizer: a merge that makes no token": Case(
+        checkpoint(lambda m: (m / "tokenizer.json").write_text(json.dumps(tokenizer()).replace('"hi": 2', '"x": 2'))),
+        "pairs of tokens that make a third",
+    ),
     "tokenizer: JSON bomb": Case(checkpoint(lambda m: (m / "tokenizer.json").write_bytes(BOMB)), "nests too deeply"),
     "manifest: JSON bomb": Case(model_folder(lambda m: (m / "manifest.json").write_bytes(BOMB)), "nests too deeply"),
     "manifest: not UTF-8": Case(model_folder(lambda m: (m / "manifest.json").write_bytes(b"\xff{}")), "is not UTF-8"),

@@ -142,6 +142,7 @@ def damaged(change: Any) -> dict[str, Any]:
     return data
 
 
+DOUBLING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 DAMAGE: dict[str, Any] = {
     "no model": lambda data: data.pop("model"),
     "no vocabulary": lambda data: data["model"].update(vocab={}),
@@ -153,6 +154,17 @@ DAMAGE: dict[str, Any] = {
     "an added token twice": lambda data: data["added_tokens"].append(data["added_tokens"][0]),
     "an added token on another's id": lambda data: data["added_tokens"][0].update(id=5),
     "a merge of what is no token": lambda data: data["model"]["merges"].append(["nosuch", "token"]),
+    "a merge that makes no token": lambda data: data["model"]["merges"].append(list(data["model"]["vocab"])[:2][::-1]),
+    "a merge of one": lambda data: data["model"]["merges"].append(["a"]),
+    "merges are a number": lambda data: data["model"].update(merges=7),
+    "an unknown token that is a list": lambda data: data["model"].update(unk_token=[1]),
+    "steps that double a text many times": lambda data: data.update(
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [data["pre_tokenizer"]] * 20}
+    ),
+    "replacements that grow": lambda data: data.update(normalizer={"type": "Sequence", "normalizers": [DOUBLING] * 20}),
+    "a replacement of nothing by much": lambda data: data.update(
+        normalizer={"type": "Replace", "pattern": {"Regex": ""}, "content": "a" * 1000}
+    ),
     "added tokens are a number": lambda data: data.update(added_tokens=7),
     "half a surrogate pair": lambda data: data["model"]["vocab"].update({"\ud800": 500}),
     "half a surrogate pair added": lambda data: data["added_tokens"][0].update(content="\ud800"),

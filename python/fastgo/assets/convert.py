@@ -28,7 +28,7 @@ from fastgo.assets.quant import Array, Float32s, row_chunks
 from fastgo.assets.quantize import quantize
 from fastgo.assets.recipe import Recipe
 from fastgo.assets.resume import ConversionLog
-from fastgo.assets.safetensors import ShardWriter, TensorPlan
+from fastgo.assets.safetensors import ShardWriter, TensorPlan, WrittenTensor
 from fastgo.assets.source import Source, SourceTensor, check_complete
 from fastgo.assets.storage import Progress
 
@@ -108,6 +108,7 @@ def convert(
     with new_folder(out_dir, force) as folder:
         log = ConversionLog(folder, _key(source, recipe, importance or {}, max_shard_nbytes))
         needed = sum(task.plan.nbytes for tasks in shards[len(log.shards) :] for task in tasks)
+        needed -= sum(tensor.nbytes for tensor in log.begun[1].values())
         storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
         _write_shards(folder, shards, log, _Meter(shards, progress, source), jobs or os.cpu_count() or 1)
         manifest = Manifest(
@@ -157,7 +158,7 @@ class _Meter:
                 self._progress(self._done, self._total, self._what)
 
     def skip(self, tasks: list[_Task]) -> None:
-        """Counts a shard that is there already."""
+        """Counts tensors that are there already."""
         self._done += sum(task.plan.nbytes for task in tasks)
 
 
@@ -207,14 +208,19 @@ def _write_shards(folder: Path, shards: list[list[_Task]], log: ConversionLog, m
     with _threads(jobs) as pool:
         for index in range(len(log.shards), len(shards)):
             file_name = f"weights-{index + 1:05d}-of-{len(shards):05d}.safetensors"
-            entries: dict[str, TensorEntry] = {}
-            with ShardWriter(folder / file_name, [task.plan for task in shards[index]]) as writer:
-                for task in shards[index]:
-                    written = writer.write_rows(meter.pieces(task, _pieces(task, pool, 2 * jobs)))
+            tasks = shards[index]
+            left = log.begun[1] if log.begun[0] == file_name else {}
+            written = [WrittenTensor(entry.offset, entry.nbytes, entry.sha256) for entry in left.values()]
+            with ShardWriter(folder / file_name, [task.plan for task in tasks], written) as writer:
+                meter.skip(tasks[: writer.kept])
+                entries = dict(list(left.items())[: writer.kept])
+                for task in tasks[writer.kept :]:
+                    found = writer.write_rows(meter.pieces(task, _pieces(task, pool, 2 * jobs)))
                     plan = task.plan
                     entries[plan.name] = TensorEntry(
-                        plan.format.name, plan.shape, index, written.offset, written.nbytes, written.sha256
+                        plan.format.name, plan.shape, index, found.offset, found.nbytes, found.sha256
                     )
+                    log.note(file_name, entries)
             log.add(ShardEntry(file_name, writer.nbytes, writer.sha256), entries)
 
 

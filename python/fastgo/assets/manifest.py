@@ -214,6 +214,8 @@ def checked_tokenizer(data: Any, config: ModelConfig, where: str) -> dict[str, A
         if type(name) is not str:
             fields.fail("'files' holds something else than file names")
         check_file_name(name, where)
+    if "special" in data and data["special"] not in data["files"]:
+        fields.fail(f"'special' is {str(data['special'])[:80]!r}, which is none of 'files'")
     for name in TOKEN_ID_NAMES:
         fields.optional_integer(name, 0, config.vocab_size - 1)
     if "eos_ids" in data:

@@ -24,7 +24,7 @@ WORK_MARK = TEMPORARY_MARK + "work"
 
 @contextmanager
 def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
-    """Yields a folder that becomes `target` when the context ends well, and goes when it fails.
+    """Yields a folder that becomes `target` when the context ends well, goes when it fails, and stays on Ctrl-C.
 
     Raises:
         UsageError: `target` exists; with `force`, only if it is something else than a model folder.
@@ -39,7 +39,7 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
                 yield folder
                 folder.chmod(0o755)
                 _replace(folder, target)
-            except BaseException:
+            except Exception:  # Ctrl-C is like a kill
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 

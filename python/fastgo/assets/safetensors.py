@@ -88,19 +88,25 @@ class HeaderEntry:
 class ShardWriter:
     """Writes one shard: the header at once, since formats and shapes say all, then tensors in the planned order.
 
-    A tensor may come in pieces of some rows, so that it never has to be in memory as a whole.
+    A tensor may come in pieces of some rows, so that it never has to be in memory as a whole. `left` are the first
+    tensors of a file that a killed writer left there: those that have their hash still are kept, `kept` of them.
     Raises OSError as the file system does. Durable after `close`.
     """
 
-    def __init__(self, path: Path, plans: Sequence[TensorPlan]) -> None:
+    def __init__(self, path: Path, plans: Sequence[TensorPlan], left: Sequence[WrittenTensor] = ()) -> None:
         self._pending = list(reversed(plans))
         self._digest = hashlib.sha256()
-        self._file = path.open("x+b", buffering=0)
-        self.nbytes = 0
+        self._file = path.open("r+b" if left else "x+b", buffering=0)
+        self.kept = 0
         header = encode_header(plans)
-        self._write_at(0, header)
+        if self._file.read(len(header)) != header:
+            left = ()
+            self._write_at(0, header)
         self._digest.update(header)
         self.nbytes = len(header)
+        while self.kept < len(left) and self._keep(left[self.kept]):
+            self.kept += 1
+        self._file.truncate(self.nbytes)
 
     @property
     def sha256(self) -> str:
@@ -158,15 +164,25 @@ class ShardWriter:
             view = view[written:]
             offset += written
 
+    def _keep(self, left: WrittenTensor) -> bool:
+        """Take the next planned tensor from the file if it is there as it was written."""
+        before = self._digest.copy()
+        if self._hash(self._pending[-1].nbytes) == left:
+            self._pending.pop()
+            return True
+        self._digest, self.nbytes = before, self.nbytes - self._pending[-1].nbytes
+        return False
+
     def _hash(self, nbytes: int) -> WrittenTensor:
-        """Hash the tensor that ends the file; its pages are still in memory."""
+        """Hash the tensor that comes next in the file; its pages are mostly in memory still."""
         digest, offset = hashlib.sha256(), self.nbytes
         self.nbytes += nbytes
         self._file.seek(offset)
-        while chunk := self._file.read(_HASH_CHUNK_NBYTES):
+        while chunk := self._file.read(min(_HASH_CHUNK_NBYTES, self.nbytes - offset)):
             digest.update(chunk)
             self._digest.update(chunk)
-        return WrittenTensor(offset, nbytes, digest.hexdigest())
+            offset += len(chunk)
+        return WrittenTensor(self.nbytes - nbytes, nbytes, digest.hexdigest())
 
 
 def encode_header(plans: Sequence[TensorPlan]) -> bytes:

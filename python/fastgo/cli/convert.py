@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,19 +77,29 @@ def convert(
         importance = _calibrate(path, read, progress) if read is not None else None
         with open_source(path) as opened:
             opened = replace(opened, config=with_rope(opened.config, rope_base, rope_scaling))
-            manifest = make(
-                opened,
-                out,
-                recipe,
-                importance=importance,
-                progress=progress,
-                max_shard_nbytes=shard_nbytes,
-                force=force,
-                jobs=jobs,
-            )
+            with _told_what_stays():
+                manifest = make(
+                    opened,
+                    out,
+                    recipe,
+                    importance=importance,
+                    progress=progress,
+                    max_shard_nbytes=shard_nbytes,
+                    force=force,
+                    jobs=jobs,
+                )
     _show(manifest, out)
     if check:
         _compare(path, out, words)
+
+
+@contextmanager
+def _told_what_stays() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        ui.note("interrupted: the same command goes on where this one ended")
+        raise
 
 
 def _nbytes(size: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from fastgo.errors import InvalidFileError, UnsupportedModelError
 from fastgo.text.gguf_tokenizer import SPECIAL_FILE, TOKENIZERS_FILE
 from fastgo.text.gguf_vocabulary import END_OF_TURN_TOKENS, MAX_TOKENS, TURN_TOKENS
+from fastgo.text.pipeline_growth import check_growth
 from fastgo.text.tokenizer import BYTE_FALLBACK_KIND, BYTE_LEVEL_KIND
 
 _HINT = "download the model again"
@@ -57,6 +58,7 @@ def export_hf_tokenizer(
     _check_words(model, {*vocab, *added})
     control = {text: token for text, (token, is_control) in added.items() if is_control}
     content = _without_control(tokenizer, vocab, added, control)
+    _check_merges(content["model"])
     encoded, encoded_control = _encoded(content), _encoded(control)
     _check_loads(encoded)
     ids = {**vocab, **{text: token for text, (token, _) in added.items()}}
@@ -153,7 +155,7 @@ def _vocab(model: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
 def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
     """What the library finds out too late: while it encodes, or by a panic."""
     unknown = model.get("unk_token")
-    if unknown is not None and unknown not in words:
+    if unknown is not None and (not isinstance(unknown, str) or unknown not in words):
         _fail("'unk_token'", "a token of the vocabulary", unknown)
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
@@ -161,6 +163,19 @@ def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
                 f"tokenizer.json: {name} is {str(model[name])[:40]!r}, expected none",
                 hint="use a model of a supported family",
             )
+
+
+def _check_merges(model: Mapping[str, Any]) -> None:
+    """Both parts of a merge, and what they make, have to be in the vocabulary: the library panics else."""
+    vocab, merges = model["vocab"], model.get("merges")
+    if not isinstance(merges, list):
+        _fail("'merges'", "a list", merges)
+    for merge in merges:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            _fail("'merges'", "pairs of texts", merge)
+        if not (pair[0] in vocab and pair[1] in vocab and pair[0] + pair[1] in vocab):
+            _fail("'merges'", "pairs of tokens that make a third", merge)
 
 
 def added_tokens(
@@ -282,8 +297,8 @@ def _check_loads(encoded: bytes) -> None:
     from tokenizers import Tokenizer as Library
 
     try:
-        Library.from_buffer(encoded)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+        check_growth(Library.from_buffer(encoded), TOKENIZERS_FILE)
+    except (KeyboardInterrupt, SystemExit, MemoryError, InvalidFileError):
         raise
     except BaseException as error:  # the tokenizers library's panics are no Exceptions
         reason = " ".join(str(error).split())[:200]

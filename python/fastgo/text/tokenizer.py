@@ -16,6 +16,7 @@ from typing import Any
 
 from fastgo.errors import InvalidFileError
 from fastgo.text.byte_level import byte_of_character
+from fastgo.text.pipeline_growth import check_growth
 from fastgo.text.sentencepiece_model import SPACE
 from fastgo.text.special_tokens import SpecialTokens, unshield
 
@@ -186,6 +187,9 @@ class ByteLevelTokenizer(Tokenizer):
         from tokenizers import Tokenizer as Library
 
         self._library = Library.from_buffer(path.read_bytes())
+        self._library.no_truncation()
+        self._library.no_padding()
+        check_growth(self._library, path.name)
         self._user_defined = {token: added.content for token, added in self._library.get_added_tokens_decoder().items()}
         if self._library.get_vocab_size() > self.vocab_size:
             _check_size(path, self._library.get_vocab_size(), self.vocab_size)
@@ -227,8 +231,8 @@ def _valid(text: str) -> str:
 
 
 def _file_name(name: Any) -> str:
-    if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or "\0" in name:
-        raise InvalidFileError(f"tokenizer files: expected a plain file name, found {name!r}", hint=_HINT)
+    if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or not name.isprintable():
+        raise InvalidFileError(f"tokenizer files: expected a plain file name, found {repr(name)[:80]}", hint=_HINT)
     return name
 
 
