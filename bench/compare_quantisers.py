@@ -3,24 +3,23 @@
     python bench/compare_quantisers.py --model gemma3 --model smollm2 --calibrate CALIBRATION.txt --text TEXT.txt
 
 Both start from the same float32 weights (shuffled_model.py), both results are run by fastgo over the same text and
-held against the float32 model. llama.cpp gets no importance matrix unless --imatrix names its tool, which then reads
-the text that fastgo calibrates with. Results are printed and written to bench/results as JSON.
+held against the float32 model. llama.cpp is that of the llama-cpp-python package, without an importance matrix.
+Results are printed and written to bench/results as JSON.
 Units: nats a token, bits a weight; perplexity is e to the mean negative log likelihood in nats.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import datetime
 import hashlib
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from fastgo.assets.convert import convert, import_model
 from fastgo.assets.export import export_gguf
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.open_source import open_source
-from fastgo.assets.quant import Float32s
+from fastgo.assets.quant import FORMATS, Float32s
 from fastgo.assets.recipe import Recipe
 from fastgo.calibration import column_importance
 from fastgo.errors import FastgoError
@@ -46,16 +45,16 @@ def main() -> None:
     """Runs the command line; exits with the code of fastgo.errors on a failure."""
     options = _options()
     try:
-        quantiser = _program(options.llama_quantize, "llama-quantize")
         facts: dict[str, Any] = {
             "date": datetime.date.today().isoformat(),
             "command": " ".join(["python", "bench/compare_quantisers.py", *sys.argv[1:]]),
             "head": options.head,
+            "llama_cpp_python": version("llama-cpp-python"),
             "text": _facts_of(options.text),
             "calibration": _facts_of(options.calibrate),
         }
         for name in options.model:
-            facts[name] = _show(name, _compare(name, options, quantiser))
+            facts[name] = _show(name, _compare(name, options))
     except FastgoError as error:
         sys.exit(f"compare_quantisers: {error.message} ({error.hint})")
     path = RESULTS / f"quantisers-{'-'.join(options.model)}-{facts['date']}.json"
@@ -68,15 +67,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", action="append", required=True, help="a name that `fastgo run` takes; repeatable")
     parser.add_argument("--text", type=Path, required=True, help="the text that models are compared on")
     parser.add_argument("--calibrate", type=Path, required=True, help="another text, to calibrate with")
-    parser.add_argument("--head", default="q6_k", choices=("q6_k", "q8_0"), help="format of embedding and head")
-    parser.add_argument(
-        "--llama-quantize", type=Path, help="llama.cpp's program; else beside LLAMA_BENCH, or the PATH's"
-    )
-    parser.add_argument("--imatrix", type=Path, help="llama.cpp's llama-imatrix, for a fourth row")
+    parser.add_argument("--head", choices=("q6_k", "q8_0"), help="format of embedding and head, if not as each chooses")
     return parser.parse_args()
 
 
-def _compare(name: str, options: argparse.Namespace, quantiser: Path) -> Found:
+def _compare(name: str, options: argparse.Namespace) -> Found:
     """Bits a weight and the comparison with float32, by kind of rounding."""
     text = options.text.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="fastgo-quantisers-") as scratch:
@@ -86,13 +81,8 @@ def _compare(name: str, options: argparse.Namespace, quantiser: Path) -> Found:
         made = {
             "fastgo q4-mixed": _ours(twin, folder / "plain", options.head, None),
             "fastgo q4-mixed --calibrate": _ours(twin, folder / "calibrated", options.head, importance),
-            "llama.cpp Q4_K_M": _theirs(twin, folder / "theirs", quantiser, options.head, None),
+            "llama.cpp Q4_K_M": _theirs(twin, folder, options.head),
         }
-        if options.imatrix:
-            matrix = _importance_matrix(folder, options)
-            made["llama.cpp Q4_K_M --imatrix"] = _theirs(
-                twin, folder / "theirs-imatrix", quantiser, options.head, matrix
-            )
         found = {}
         with fastgo.load(twin.path, "cpu") as source:
             for kind, model in made.items():
@@ -101,47 +91,32 @@ def _compare(name: str, options: argparse.Namespace, quantiser: Path) -> Found:
     return found
 
 
-def _ours(twin: ModelFolder, out: Path, head: str, importance: Mapping[str, Float32s] | None) -> ModelFolder:
+def _ours(twin: ModelFolder, out: Path, head: str | None, importance: Mapping[str, Float32s] | None) -> ModelFolder:
     with open_source(twin.path) as source:
-        convert(source, out, Recipe.parse("q4-mixed", [f"{table}{head}" for table in TABLES]), importance=importance)
+        rules = [f"{table}{head}" for table in TABLES] if head else []
+        convert(source, out, Recipe.parse("q4-mixed", rules), importance=importance)
     return ModelFolder.open(out)
 
 
-def _theirs(twin: ModelFolder, out: Path, quantiser: Path, head: str, matrix: Path | None) -> ModelFolder:
-    floats, rounded = out.parent / "float32.gguf", out.with_suffix(".gguf")
-    if not floats.exists():
-        export_gguf(twin, floats)
-    head_type = head.replace("_k", "_K")
-    options = ["--token-embedding-type", head_type, "--output-tensor-type", head_type]
-    options += ["--imatrix", str(matrix)] if matrix else []
-    _run([str(quantiser), *options, str(floats), str(rounded), "Q4_K_M"])
-    import_model(rounded, out)
-    return ModelFolder.open(out)
+def _theirs(twin: ModelFolder, scratch: Path, head: str | None) -> ModelFolder:
+    import llama_cpp
 
-
-def _importance_matrix(folder: Path, options: argparse.Namespace) -> Path:
-    path = folder / "imatrix.gguf"
-    _run([str(options.imatrix), "-m", str(folder / "float32.gguf"), "-f", str(options.calibrate), "-o", str(path)])
-    return path
-
-
-def _run(command: list[str]) -> None:
-    process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if process.returncode:
-        raise FastgoError(f"{command[0]} ended with {process.returncode}", hint=process.stderr[-300:])
+    floats, rounded = scratch / "float32.gguf", scratch / "q4_k_m.gguf"
+    export_gguf(twin, floats)
+    options = llama_cpp.llama_model_quantize_default_params()
+    options.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M
+    if head:
+        options.token_embedding_type = options.output_tensor_type = FORMATS[head].gguf_type_id
+    code = llama_cpp.llama_model_quantize(str(floats).encode(), str(rounded).encode(), ctypes.byref(options))
+    if code:
+        raise FastgoError(f"llama.cpp's quantiser ended with {code}", hint="its reason stands above")
+    import_model(rounded, scratch / "theirs")
+    return ModelFolder.open(scratch / "theirs")
 
 
 def _bits(model: ModelFolder) -> float:
     weights = sum(entry.matrix_shape[0] * entry.matrix_shape[1] for entry in model.tensors.values())
     return 8 * sum(entry.nbytes for entry in model.tensors.values()) / weights
-
-
-def _program(named: Path | None, name: str) -> Path:
-    bench = os.environ.get("LLAMA_BENCH")
-    found = named or (Path(bench).with_name(name) if bench else Path(shutil.which(name) or name))
-    if not os.access(found, os.X_OK):
-        raise FastgoError(f"no program {found}", hint=f"give --{name}, the program of a built llama.cpp")
-    return found
 
 
 def _facts_of(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastgo import evaluation
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.quant import Float32s
+from fastgo.assets.storage import Progress
 from fastgo.engine.devices import device_errors, open_device, parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
@@ -29,14 +30,18 @@ from fastgo.ops.moe_matmul import MOE_MATMUL
 from fastgo.text.tokenizer import Tokenizer
 
 _MAX_TOKENS = 1 << 14
+_ID_NBYTES = 4
 _FLOOR = 1e-3  # no column counts less than this part of the average: another text may use it
 _STEPS_PER_OCTAVE = 8  # so that devices that round another way find the same
 
 
-def column_importance(folder: ModelFolder, text: str, device: str | None = None) -> dict[str, Float32s]:
+def column_importance(
+    folder: ModelFolder, text: str, device: str | None = None, progress: Progress | None = None
+) -> dict[str, Float32s]:
     """What the squared error of each column's weights counts, float32 (columns,), by the matrix' name.
 
-    All experts of a layer share theirs. The first 16,384 tokens of the text are read, in windows.
+    All experts of a layer share theirs. The first 16,384 tokens of the text are read, in windows; `progress` is told
+    bytes of token ids.
     Raises UsageError if there are fewer than two, UnsupportedModelError if the model came without a tokenizer.
     """
     if folder.manifest.tokenizer is None:
@@ -46,17 +51,20 @@ def column_importance(folder: ModelFolder, text: str, device: str | None = None)
     tokenizer = Tokenizer.load(folder.path, folder.manifest.tokenizer)
     ids = tokenizer.encode_prompt(text)[:_MAX_TOKENS]
     windows = evaluation.windows(ids, tokenizer, folder.config.max_position_embeddings)
-    return importance_in_windows(folder, windows, device)
+    return importance_in_windows(folder, windows, device, progress)
 
 
 def importance_in_windows(
-    folder: ModelFolder, windows: Sequence[Sequence[int]], device: str | None = None
+    folder: ModelFolder,
+    windows: Sequence[Sequence[int]],
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Float32s]:
     """As `column_importance`, from windows of token ids; those of another length than the first are left out."""
     length = len(windows[0])
     with device_errors():
         reader = _Reader(Engine(open_device(device), folder), length)
-        squares = reader.mean_squares([window for window in windows if len(window) == length])
+        squares = reader.mean_squares([window for window in windows if len(window) == length], progress)
     return {name: _importance(values) for name, values in squares.items()}
 
 
@@ -87,11 +95,15 @@ class _Reader:
         self._lowering = StepBuilder(engine, self._state, cache).lowering(graph)
         self._program = self._lowering.record(f"calibration x {rows}")
 
-    def mean_squares(self, windows: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[np.float64]]:
+    def mean_squares(
+        self, windows: Sequence[Sequence[int]], progress: Progress | None
+    ) -> dict[str, npt.NDArray[np.float64]]:
         """Of each column's inputs over all tokens, by the matrix' name."""
         sums: dict[str, npt.NDArray[np.float64]] = {}
         self._state.positions[: self._rows] = np.arange(self._rows)
-        for window in windows:
+        for number, window in enumerate(windows):
+            if progress:
+                progress(_ID_NBYTES * number * self._rows, _ID_NBYTES * len(windows) * self._rows, "reading the text")
             self._state.tokens[: self._rows] = window
             self._device.submit([self._program]).wait()
             squares: dict[int, npt.NDArray[np.float64]] = {}

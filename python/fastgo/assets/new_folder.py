@@ -30,12 +30,12 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
         UsageError: `target` exists; with `force`, only if it is something else than a model folder.
         CacheError: the disk refuses.
     """
-    _check_target(target, force)
+    check_target(target, force)
     with storage_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent / f".{target.name}{WORK_MARK}") as folder:
             try:
-                _check_target(target, force)
+                check_target(target, force)
                 yield folder
                 folder.chmod(0o755)
                 _replace(folder, target)
@@ -44,7 +44,8 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
                 raise
 
 
-def _check_target(target: Path, force: bool) -> None:
+def check_target(target: Path, force: bool) -> None:
+    """Raises UsageError unless `target` may be made: it is absent or, with `force`, a model folder."""
     if not os.path.lexists(target):
         return
     if not force:

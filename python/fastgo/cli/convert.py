@@ -62,6 +62,7 @@ def convert(
 ) -> None:
     """Convert a model, and quantise it."""
     from fastgo.assets.convert import convert as make
+    from fastgo.assets.new_folder import check_target
     from fastgo.assets.open_source import open_source
     from fastgo.assets.recipe import Recipe, grouped_preset
     from fastgo.assets.rope_override import with_rope
@@ -72,6 +73,7 @@ def convert(
     read = _read(calibrate) if calibrate else None
     if read is not None and quantize == "none" and not keep:
         raise UsageError("--calibrate: nothing is quantised", hint="add --quantize, for example q4-mixed")
+    check_target(out, force)  # before anything that takes long
     with ui.progress() as progress:
         path = _resolve(source, progress)
         importance = _calibrate(path, read, progress) if read is not None else None
@@ -130,7 +132,7 @@ def _calibrate(source: Path, text: str, progress: ui.Progress) -> dict[str, Floa
     from fastgo.assets import repository
     from fastgo.calibration import column_importance
 
-    return column_importance(repository.open_model(source, progress), text)
+    return column_importance(repository.open_model(source, progress), text, progress=progress)
 
 
 def _show(manifest: Manifest, out: Path) -> None:
