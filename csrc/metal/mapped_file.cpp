@@ -69,6 +69,10 @@ std::shared_ptr<Buffer> map_pages(MTL::Device* device, const File& file, const s
   // Private and writable: Metal wants writable pages for a buffer without copy, and nothing ever writes them.
   void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(), 0);
   if (address == MAP_FAILED) fail(path, "map");
+#ifdef MADV_HUGEPAGE
+  // What is not in the page cache yet is then read in huge pages, where the file system has them; failing is no error.
+  madvise(address, length, MADV_HUGEPAGE);
+#endif
   auto mapping = std::make_shared<Mapping>(address, length, std::move(telemetry));
   auto handle = NS::TransferPtr(device->newBuffer(address, length, MTL::ResourceStorageModeShared, nullptr));
   if (!handle) throw Error("the device can't use the pages of " + path + " in place");

@@ -35,6 +35,10 @@ def call_cost(node: Node, call: KernelCall, positions: range) -> Cost:
         chosen = [(t, min(pairs, t.shape[0]) * t.shape[1]) for t in weights]
         nbytes += sum(_weight_nbytes(t, expert_rows) for t, expert_rows in chosen)
         return Cost(nbytes, sum(2 * pairs * t.shape[1] * t.shape[2] for t in weights))
+    if node.op.name == "exact_head":
+        # Of the matrix itself only rows that a bound leaves are read: how many, no shape tells.
+        index = [t for t in tensors.values() if t.root.storage is Storage.STATE]
+        return Cost(nbytes + sum(t.nbytes for t in index), 2 * node.inputs["weight"].size if "tiles" in tensors else 0)
     nbytes += sum(_weight_nbytes(t) for t in weights)
     operations = sum(2 * rows * t.size for t in weights if len(t.shape) == 2)
     cached = [tensor for name, tensor in tensors.items() if name.endswith("_cache")]

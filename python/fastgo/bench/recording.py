@@ -37,6 +37,7 @@ class PassRecorder(StepBuilder):
     def __init__(self, engine: Engine, positions: int) -> None:
         self.engine = engine
         self.state = State(engine.device, positions)
+        self.state.expect([Sampling()], engine.config.vocab_size)  # greedy: with the exact head where there is one
         self._ids = np.random.default_rng(0).integers(0, engine.config.vocab_size, MAX_ROWS)
         capacity = cache_capacity(positions, engine.config.max_position_embeddings)
         super().__init__(engine, self.state, KvCache(engine.device, engine.config, capacity, engine.cache_dtype))

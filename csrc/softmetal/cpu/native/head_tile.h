@@ -54,10 +54,12 @@ class TileInputs {
       shifts_[b] = -120.5f * scale * static_cast<float>(sum);
     }
     sketch_scale_ = quantise_head(projection, directions_, both_ + columns_, high_ + columns_, low_ + columns_, sum);
+    sketch_excess_ = 128 * sum;
   }
 
-  // The estimates of a tile's rows, float32 (16,).
-  void estimates(const unsigned char* tile, float* out) const;
+  // The estimates of the rows of several tiles, float32 (16,) each.
+  template <int tiles>
+  void estimates(const unsigned char* const* tile, float (*out)[head_rows]) const;
 
  private:
   std::int32_t four(const std::int8_t* values, std::uint32_t index) const {
@@ -66,11 +68,14 @@ class TileInputs {
     return word;
   }
 
+  void estimate(const unsigned char* tile, float* out) const;
+
   std::uint32_t columns_, directions_;
   std::int16_t* both_;
   std::int8_t *high_, *low_;
   float *factors_, *shifts_;
   float sketch_scale_;
+  std::int32_t sketch_excess_;  // what the 128 in every byte of a sketch adds to its product
 };
 
 #if defined(__AVX512VNNI__)
@@ -79,47 +84,54 @@ inline void fetch(const unsigned char* at) {
   _mm_prefetch(reinterpret_cast<const char*>(at) + tile_ahead, _MM_HINT_T0);
 }
 
-inline void TileInputs::estimates(const unsigned char* tile, float* out) const {
+// Tiles that a thread reads at once, from places far apart, share the loads of inputs.
+template <int tiles>
+[[gnu::noinline]] void TileInputs::estimates(const unsigned char* const* tile, float (*out)[head_rows]) const {
   const __m512i mask = _mm512_set1_epi8(15);
-  __m512 sums = _mm512_setzero_ps();
+  __m512 sums[tiles];
+  for (int t = 0; t < tiles; t++) sums[t] = _mm512_setzero_ps();
   for (std::uint32_t b = 0; b * 32 < columns_; b++) {
-    const unsigned char *nibbles = tile + head_tile_nibbles(b), *scales = tile + head_tile_scales(b);
+    const std::uint32_t nibbles = head_tile_nibbles(b), scales = head_tile_scales(b);
     const std::int8_t *uppers = high_ + b * 32, *lowers = low_ + b * 32;
-    __m512i high[2] = {}, low[2] = {};
+    __m512i high[tiles], low[tiles];
+    for (int t = 0; t < tiles; t++) high[t] = low[t] = _mm512_setzero_si512();
     for (std::uint32_t v = 0; v < 4; v++) {
-      fetch(nibbles + v * 64);
-      const __m512i bytes = _mm512_loadu_si512(nibbles + v * 64);
-      const __m512i first = _mm512_and_si512(bytes, mask);
-      const __m512i last = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
-      high[0] = _mm512_dpbusd_epi32(high[0], first, _mm512_set1_epi32(four(uppers, v * 4)));
-      low[0] = _mm512_dpbusd_epi32(low[0], first, _mm512_set1_epi32(four(lowers, v * 4)));
-      high[1] = _mm512_dpbusd_epi32(high[1], last, _mm512_set1_epi32(four(uppers, v * 4 + 16)));
-      low[1] = _mm512_dpbusd_epi32(low[1], last, _mm512_set1_epi32(four(lowers, v * 4 + 16)));
+      const __m512i first_uppers = _mm512_set1_epi32(four(uppers, v * 4));
+      const __m512i first_lowers = _mm512_set1_epi32(four(lowers, v * 4));
+      const __m512i last_uppers = _mm512_set1_epi32(four(uppers, v * 4 + 16));
+      const __m512i last_lowers = _mm512_set1_epi32(four(lowers, v * 4 + 16));
+      for (int t = 0; t < tiles; t++) {
+        fetch(tile[t] + nibbles + v * 64);
+        const __m512i bytes = _mm512_loadu_si512(tile[t] + nibbles + v * 64);
+        const __m512i first = _mm512_and_si512(bytes, mask);
+        const __m512i last = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+        high[t] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(high[t], first, first_uppers), last, last_uppers);
+        low[t] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(low[t], first, first_lowers), last, last_lowers);
+      }
     }
-    if (b % 2 == 0) fetch(scales);
-    const __m512i both = _mm512_slli_epi32(_mm512_add_epi32(high[0], high[1]), 8);
-    const __m512 terms = _mm512_cvtepi32_ps(_mm512_add_epi32(both, _mm512_add_epi32(low[0], low[1])));
-    const __m512 values = _mm512_fmadd_ps(terms, _mm512_set1_ps(factors_[b]), _mm512_set1_ps(shifts_[b]));
-    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales));
-    sums = _mm512_fmadd_ps(_mm512_cvtph_ps(halves), values, sums);
+    for (int t = 0; t < tiles; t++) {
+      if (b % 2 == 0) fetch(tile[t] + scales);
+      const __m512 terms = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[t], 8), low[t]));
+      const __m512 values = _mm512_fmadd_ps(terms, _mm512_set1_ps(factors_[b]), _mm512_set1_ps(shifts_[b]));
+      const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile[t] + scales));
+      sums[t] = _mm512_fmadd_ps(_mm512_cvtph_ps(halves), values, sums[t]);
+    }
   }
-  const __m512i flip = _mm512_set1_epi8(-128);
-  const unsigned char* sketch = tile + head_tile_sketch(columns_);
-  __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512(), excess = _mm512_setzero_si512();
-  for (std::uint32_t d = 0; d < directions_; d += 4) {
-    const __m512i bytes = _mm512_loadu_si512(sketch + d * 16);
-    const __m512i uppers = _mm512_set1_epi32(four(high_, columns_ + d));
-    const __m512i lowers = _mm512_set1_epi32(four(low_, columns_ + d));
-    high = _mm512_dpbusd_epi32(high, bytes, uppers);
-    low = _mm512_dpbusd_epi32(low, bytes, lowers);
-    // What the 128 in every byte adds.
-    excess = _mm512_dpbusd_epi32(excess, flip, lowers);
-    excess = _mm512_add_epi32(excess, _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, uppers), 8));
+  for (int t = 0; t < tiles; t++) {
+    const unsigned char* sketch = tile[t] + head_tile_sketch(columns_);
+    __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512();
+    for (std::uint32_t d = 0; d < directions_; d += 4) {
+      fetch(sketch + d * 16);
+      const __m512i bytes = _mm512_loadu_si512(sketch + d * 16);
+      high = _mm512_dpbusd_epi32(high, bytes, _mm512_set1_epi32(four(high_, columns_ + d)));
+      low = _mm512_dpbusd_epi32(low, bytes, _mm512_set1_epi32(four(low_, columns_ + d)));
+    }
+    const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
+    const __m512i terms = _mm512_sub_epi32(both, _mm512_set1_epi32(sketch_excess_));
+    const __m512 sketch_scales = _mm512_mul_ps(
+        _mm512_loadu_ps(tile[t] + head_tile_sketch_scales(columns_, directions_)), _mm512_set1_ps(sketch_scale_));
+    _mm512_storeu_ps(out[t], _mm512_fmadd_ps(_mm512_cvtepi32_ps(terms), sketch_scales, sums[t]));
   }
-  const __m512i terms = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low), excess);
-  const __m512 sketch_scales = _mm512_mul_ps(_mm512_loadu_ps(tile + head_tile_sketch_scales(columns_, directions_)),
-                                             _mm512_set1_ps(sketch_scale_));
-  _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_cvtepi32_ps(terms), sketch_scales, sums));
 }
 
 #else
@@ -184,7 +196,7 @@ inline void block_sums(const unsigned char* nibbles, const std::int8_t*, const s
 }
 #endif
 
-inline void TileInputs::estimates(const unsigned char* tile, float* out) const {
+inline void TileInputs::estimate(const unsigned char* tile, float* out) const {
   std::int32_t sums[head_rows];
   for (int r = 0; r < head_rows; r++) out[r] = 0.0f;
   for (std::uint32_t b = 0; b * 32 < columns_; b++) {
@@ -205,6 +217,11 @@ inline void TileInputs::estimates(const unsigned char* tile, float* out) const {
     std::memcpy(&scale, sketch_scales + r * 4, 4);
     out[r] += scale * sketch_scale_ * static_cast<float>(sum);
   }
+}
+
+template <int tiles>
+void TileInputs::estimates(const unsigned char* const* tile, float (*out)[head_rows]) const {
+  for (int t = 0; t < tiles; t++) estimate(tile[t], out[t]);
 }
 
 #endif

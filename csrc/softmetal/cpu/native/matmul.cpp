@@ -186,7 +186,13 @@ class HeadProducts {
  public:
   HeadProducts(const HeadArgs& args, const void* weight, const float* x, std::size_t extra_bytes = 0)
       : planes_(weight, args.planes), columns_(args.columns), x_(x), extra_(scratch(extra_bytes)) {}
-  float full(std::uint32_t row) const { return row_product<Q8_0>(planes_, row, columns_, x_); }
+  void full(const std::uint32_t* rows, std::uint32_t count, float* logits) const {
+    for (std::uint32_t i = 0; i < count; i++) logits[i] = row_product<Q8_0>(planes_, rows[i], columns_, x_);
+  }
+  void all(std::uint32_t begin, std::uint32_t end, float* logits) const {
+    for (std::uint32_t row = begin; row < end; row++)
+      logits[row - begin] = row_product<Q8_0>(planes_, row, columns_, x_);
+  }
   unsigned char* extra() const { return extra_; }
 
  private:

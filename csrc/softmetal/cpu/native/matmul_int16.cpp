@@ -170,7 +170,13 @@ class HeadProducts {
     extra_ = memory;
     inputs_ = quantise(x, blocks_, memory + extra_bytes);
   }
-  float full(std::uint32_t row) const { return RowProduct<Q8_0>::run(planes_, row, blocks_, inputs_); }
+  void full(const std::uint32_t* rows, std::uint32_t count, float* logits) const {
+    for (std::uint32_t i = 0; i < count; i++) logits[i] = RowProduct<Q8_0>::run(planes_, rows[i], blocks_, inputs_);
+  }
+  void all(std::uint32_t begin, std::uint32_t end, float* logits) const {
+    for (std::uint32_t row = begin; row < end; row++)
+      logits[row - begin] = RowProduct<Q8_0>::run(planes_, row, blocks_, inputs_);
+  }
   unsigned char* extra() const { return extra_; }
 
  private:

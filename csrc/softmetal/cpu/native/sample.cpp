@@ -13,16 +13,24 @@ constexpr std::uint32_t stride = 128;                          // threads of the
 constexpr std::uint32_t block_width = stride / SAMPLE_BLOCKS;  // neighbours among them that share a block
 
 Candidate best_logit(const float* logits, std::uint32_t begin, std::uint32_t end) {
+  constexpr std::uint32_t chains = 4;  // maxima apart, so that none waits for the one before
   Candidate best;
   std::uint32_t id = begin;
-  Vector largest = broadcast(LOWEST_SCORE);
-  for (; id + width <= end; id += width) {
-    const Vector x = load(logits + id);
-    largest = select(x > largest, x, largest);
+  Vector largest[chains];
+  for (Vector& part : largest) part = broadcast(LOWEST_SCORE);
+  for (; id + chains * width <= end; id += chains * width) {
+    for (std::uint32_t c = 0; c < chains; c++) {
+      const Vector x = load(logits + id + c * width);
+      largest[c] = select(x > largest[c], x, largest[c]);
+    }
   }
-  for (int lane = 0; lane < width; lane++) best.score = largest[lane] > best.score ? largest[lane] : best.score;
+  for (const Vector& part : largest) {
+    for (int lane = 0; lane < width; lane++) best.score = part[lane] > best.score ? part[lane] : best.score;
+  }
   for (; id < end; id++) best.score = logits[id] > best.score ? logits[id] : best.score;
-  for (id = begin; id < end && logits[id] != best.score; id++) {
+  for (id = begin; id + width <= end && !any(load(logits + id) == best.score); id += width) {
+  }
+  for (; id < end && logits[id] != best.score; id++) {
   }
   if (id < end) best.id = id;
   return best;

@@ -21,18 +21,6 @@ Vector load_within(const float* logits, std::uint32_t id, std::uint32_t end) {
   return x;
 }
 
-bool any(IntVector mask) {
-#if defined(__AVX512F__)
-  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
-#elif defined(__AVX2__)
-  return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) != 0;
-#else
-  std::int32_t found = 0;
-  for (int i = 0; i < width; i++) found |= mask[i];
-  return found != 0;
-#endif
-}
-
 // How far `best` is lowered for the test, so that no rounding hides a winner.
 float slack(float best) { return 1e-3f + 2e-6f * __builtin_fabsf(best); }
 

@@ -205,6 +205,19 @@ inline Vector select(IntVector mask, Vector a, Vector b) {
   return reinterpret_cast<Vector>((mask & reinterpret_cast<IntVector>(a)) | (~mask & reinterpret_cast<IntVector>(b)));
 }
 
+// Whether any lane of a comparison's result is set.
+inline bool any(IntVector mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) != 0;
+#else
+  std::int32_t found = 0;
+  for (int i = 0; i < width; i++) found |= mask[i];
+  return found != 0;
+#endif
+}
+
 // e^x to about 1e-7 relative, for any finite x; saturates to 0 and to 2^127.
 inline Vector exponential(Vector x) {
   const Vector low = broadcast(-87.0f), high = broadcast(88.0f);
