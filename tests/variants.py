@@ -20,12 +20,11 @@ from fastgo.engine.devices import device_kind, open_device
 
 Result = TypeVar("Result")
 
+_AVX512_BF16 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"})
 # What /proc/cpuinfo must list for the driver to use that instruction set.
 _X86_FLAGS: Mapping[str, frozenset[str]] = {
-    "avx512_amx": frozenset(
-        {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"}
-    ),
-    "avx512_bf16": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}),
+    "avx512_amx": _AVX512_BF16 | {"amx_tile", "amx_bf16", "amx_int8"},
+    "avx512_bf16": _AVX512_BF16,
     "avx512": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}),
     "avx2": frozenset({"avx2", "fma", "f16c"}),
     "x86-64-v2": frozenset(),

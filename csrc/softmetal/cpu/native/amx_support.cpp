@@ -15,9 +15,9 @@ namespace softmetal::cpu::native {
 namespace {
 
 bool processor_has_tiles() {
-  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+  constexpr unsigned needed = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & amx_bf16) != 0 && (d & amx_tile) != 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & needed) == needed;
 }
 
 bool system_keeps_tiles() {

@@ -14,10 +14,11 @@ constexpr std::size_t tile_bytes = 1024;
 
 inline std::uint32_t whole_tiles(std::uint32_t rows) { return (rows + tile_height - 1) / tile_height; }
 
-// Configures all eight tiles as 16 rows of 64 bytes for as long as it lives.
+// Configures the tiles for as long as it lives: sums in 0 to 3, left operands of 16 rows of `left_bytes` in 4 and 5,
+// right operands of `right_rows` rows in 6 and 7; whatever isn't given is 16 rows of 64 bytes.
 class TileUnit {
  public:
-  TileUnit() {
+  explicit TileUnit(std::uint16_t left_bytes = 64, std::uint8_t right_rows = tile_height) {
     struct alignas(64) {
       std::uint8_t palette, start_row, reserved[14];
       std::uint16_t row_bytes[16];
@@ -26,8 +27,8 @@ class TileUnit {
     static_assert(sizeof config == 64, "the layout that the instruction reads");
     config.palette = 1;
     for (int tile = 0; tile < 8; tile++) {
-      config.row_bytes[tile] = 64;
-      config.rows[tile] = tile_height;
+      config.row_bytes[tile] = tile == 4 || tile == 5 ? left_bytes : 64;
+      config.rows[tile] = tile >= 6 ? right_rows : tile_height;
     }
     _tile_loadconfig(&config);
   }

@@ -29,25 +29,21 @@ struct GatedProduct {
   static constexpr int x = 3;
 };
 
-// Rounds the inputs for all pieces of a launch of more than `least` - 1 rows.
-template <typename Product, typename Tiles, std::uint32_t least>
+// Rounds the inputs for all pieces of a launch.
+template <typename Product, typename Tiles>
 struct RoundedInputs {
   static const typename Product::Args& args(const Launch& launch) {
     return *static_cast<const typename Product::Args*>(launch.buffers[0]);
   }
   static std::uint64_t bytes(const Launch& launch) {
-    const auto& a = args(launch);
-    return a.rows < least ? 0 : Tiles::input_bytes(a.rows, padded_pairs(a.columns));
+    return Tiles::input_bytes(args(launch).rows, padded_pairs(args(launch).columns));
   }
   static std::uint64_t units(const Launch& launch) { return Tiles::units(args(launch).rows); }
   static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const auto& a = args(launch);
-    if (bytes(launch) > launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
-    const auto last = static_cast<std::uint32_t>(end < units(launch) ? end : units(launch));
     Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns,
-                       static_cast<std::uint32_t>(begin), last, launch.prepared);
+                       static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), launch.prepared);
   }
-  static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
 };
 
 // Where a call keeps its panels and results; the rounded inputs, its own unless they are prepared.

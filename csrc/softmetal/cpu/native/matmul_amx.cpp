@@ -2,7 +2,7 @@
 //
 // Up to `few_rows` rows the integer products of few_rows.h, or the float kernel, which keep decode's fidelity.
 #include "cpu/native/amx_tile.h"
-#include "cpu/native/few_rows.h"
+#include "cpu/native/few_rows_amx.h"
 #include "cpu/native/many_rows.h"
 
 namespace softmetal::cpu::native::avx512 {
@@ -66,8 +66,8 @@ RunRange float_kernel(const char* name) {
 // What multiplies a few rows.
 template <typename Format>
 struct FewRowsKernels {
-  static RunRange plain() { return &matmul_few<Format>; }
-  static RunRange glu() { return &matmul_glu_few<Format>; }
+  static RunRange plain() { return &matmul_few_tiles<Format>; }
+  static RunRange glu() { return &matmul_glu_few_tiles<Format>; }
 };
 
 template <>
@@ -104,17 +104,34 @@ void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t en
   (is_few ? FewRowsKernels<Format>::glu() : &matmul_glu_many<Format, MatrixTiles>)(launch, begin, end);
 }
 
-using PlainInputs = RoundedInputs<PlainProduct, MatrixTiles, few_rows + 1>;
-using GatedInputs = RoundedInputs<GatedProduct, MatrixTiles, few_rows + 1>;
+// Prepares the inputs of many rows, and where `has_few` of a few rows as well.
+template <typename Product, bool has_few>
+struct PreparedInputs {
+  using Many = RoundedInputs<Product, MatrixTiles>;
+  using Few = FewInputsPreparation<Product>;
 
-#define FASTGO_AMX_ROWS(name, Format)                                       \
-  {"matmul_" #name "_r8", &matmul_rows<Format>, &PlainInputs::preparation}, \
-      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &GatedInputs::preparation},
+  static bool is_few(const Launch& launch) { return Many::args(launch).rows <= few_rows; }
+  static std::uint64_t bytes(const Launch& launch) {
+    return !is_few(launch) ? Many::bytes(launch) : has_few ? Few::bytes(launch) : 0;
+  }
+  static std::uint64_t units(const Launch& launch) { return is_few(launch) ? Few::units(launch) : Many::units(launch); }
+  static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+    if (bytes(launch) != launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
+    (is_few(launch) ? &Few::run : &Many::run)(launch, begin, end);
+  }
+  static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
+};
+
+#define FASTGO_AMX_ROWS(name, Format, has_few)                                                        \
+  {"matmul_" #name "_r8", &matmul_rows<Format>, &PreparedInputs<PlainProduct, has_few>::preparation}, \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation},
+#define FASTGO_AMX_QUANTISED(name, Format) FASTGO_AMX_ROWS(name, Format, true)
 
 }  // namespace
 
-extern const NativeKernel matmul_amx_kernels[] = {FASTGO_AMX_ROWS(f16, F16) FASTGO_AMX_ROWS(bf16, BF16) FASTGO_AMX_ROWS(
-    int8, Int8) FASTGO_AMX_ROWS(int4, Int4) FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_AMX_ROWS)};
+extern const NativeKernel matmul_amx_kernels[] = {
+    FASTGO_AMX_ROWS(f16, F16, false) FASTGO_AMX_ROWS(bf16, BF16, false) FASTGO_AMX_ROWS(int8, Int8, false)
+        FASTGO_AMX_ROWS(int4, Int4, false) FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_AMX_QUANTISED)};
 extern const NativeTable matmul_amx_table = {matmul_amx_kernels,
                                              sizeof(matmul_amx_kernels) / sizeof(matmul_amx_kernels[0])};
 

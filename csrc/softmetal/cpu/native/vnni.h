@@ -45,26 +45,45 @@ inline Inputs place_inputs(unsigned char* memory, std::uint32_t blocks) {
   return in;
 }
 
-inline void quantise_block(__m512 first, __m512 second, std::uint32_t block, bool nibble_order, const Inputs& in) {
+// 32 inputs in 16 bits: scale * integer.
+struct SixteenBits {
+  __m512i halves[2];
+  float scale;
+};
+
+inline SixteenBits to_sixteen_bits(__m512 first, __m512 second) {
   const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
-  const float inverse = largest > 0.0f ? 32512.0f / largest : 0.0f;
-  const float scale = largest / 32512.0f;
+  const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 32512.0f / largest : 0.0f);
+  return {{_mm512_cvtps_epi32(_mm512_mul_ps(first, inverse)), _mm512_cvtps_epi32(_mm512_mul_ps(second, inverse))},
+          largest / 32512.0f};
+}
+
+// Such an integer as 256 high + low, both in eight bits.
+struct HighLow {
+  __m128i high, low;
+};
+
+inline HighLow split(__m512i value) {
+  const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(value, _mm512_set1_epi32(128)), 8);
+  const __m512i low = _mm512_sub_epi32(value, _mm512_slli_epi32(high, 8));
+  return {_mm512_cvtepi32_epi8(high), _mm512_cvtepi32_epi8(low)};
+}
+
+inline void quantise_block(__m512 first, __m512 second, std::uint32_t block, bool nibble_order, const Inputs& in) {
+  const SixteenBits x = to_sixteen_bits(first, second);
   std::int32_t half_sums[2];
-  const __m512 halves[2] = {first, second};
   const std::size_t start = static_cast<std::size_t>(block) * 32, quad = static_cast<std::size_t>(block / 4) * 128;
   for (int side = 0; side < 2; side++) {
-    const __m512i value = _mm512_cvtps_epi32(_mm512_mul_ps(halves[side], _mm512_set1_ps(inverse)));
-    const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(value, _mm512_set1_epi32(128)), 8);
-    const __m512i low = _mm512_sub_epi32(value, _mm512_slli_epi32(high, 8));
+    const HighLow parts = split(x.halves[side]);
     const std::size_t at = nibble_order ? quad + side * 64 + block % 4 * 16 : start + side * 16;
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(in.high + at), _mm512_cvtepi32_epi8(high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(in.low + at), _mm512_cvtepi32_epi8(low));
-    half_sums[side] = _mm512_reduce_add_epi32(value);
-    in.half_scales[block * 2 + side] = scale;
-    in.half_sums[block * 2 + side] = scale * static_cast<float>(half_sums[side]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(in.high + at), parts.high);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(in.low + at), parts.low);
+    half_sums[side] = _mm512_reduce_add_epi32(x.halves[side]);
+    in.half_scales[block * 2 + side] = x.scale;
+    in.half_sums[block * 2 + side] = x.scale * static_cast<float>(half_sums[side]);
   }
-  in.scales[block] = scale;
-  in.sums[block] = scale * static_cast<float>(half_sums[0] + half_sums[1]);
+  in.scales[block] = x.scale;
+  in.sums[block] = x.scale * static_cast<float>(half_sums[0] + half_sums[1]);
 }
 
 inline Inputs quantise(const float* x, std::uint32_t blocks, bool nibble_order, unsigned char* memory) {
