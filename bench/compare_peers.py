@@ -1,6 +1,7 @@
 """Compares fastgo with llama.cpp: the same GGUF file, the same number of threads, in turn on one machine.
 
     python bench/compare_peers.py --model gemma3 --model smollm2
+    python bench/compare_peers.py --model gemma3 --test tg128 --into bench/results/peers-....json   # one row anew
 
 Every figure comes from pairs of processes run one right after the other (A B A B ...), so that what else the machine
 does falls on both. A ratio is fastgo's figure over llama.cpp's of the same pair; above 1 fastgo is better, also for
@@ -40,7 +41,9 @@ SPEED_TESTS = (
     SpeedTest("pp", 2048),
     SpeedTest("tg", 128),
     SpeedTest("tg", 128, depth=2048),
+    SpeedTest("tg", 128, batch=8),
 )
+START = "start"  # what --test calls the rows of process start and memory
 
 T = TypeVar("T")
 
@@ -73,9 +76,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="measurements within a process")
     parser.add_argument("--max-others", type=float, default=0.05, help="part of the machine that others may use")
     parser.add_argument("--patience", type=float, default=300, help="seconds to wait for a quiet machine, each figure")
+    parser.add_argument("--test", action="append", help=f"only this row, such as tg128, or {START}; may be repeated")
+    parser.add_argument("--into", type=Path, help="JSON of an earlier run of the same model, to be completed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args()
     options.model = options.model or ["gemma3", "smollm2"]
+    known = [*(test.label for test in SPEED_TESTS), START]
+    if unknown := set(options.test or ()) - set(known):
+        parser.error(f"--test {unknown.pop()}: expected one of {', '.join(known)}")
+    options.test = options.test or known
+    if options.into and len(options.model) > 1:
+        parser.error("--into takes the rows of one --model")
     for name in ("threads", "pairs", "repeats"):
         if getattr(options, name) < 1:
             parser.error(f"--{name}: expected 1 or more")
@@ -88,9 +99,12 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
     programs = find_or_build(cache / "llama.cpp", options.threads)
     file = _gguf(model, cache)
     peers: tuple[Peer, Peer] = (FastgoPeer(file, options.threads), LlamaPeer(programs, file, options.threads))
-    rows = [_speed_row(peers, test, options) for test in SPEED_TESTS]
-    if programs.complete is not None:
+    tests = [test for test in SPEED_TESTS if test.label in options.test and (test.batch == 1 or programs.batched)]
+    rows = [_speed_row(peers, test, options) for test in tests]
+    if START in options.test and programs.complete is not None:
         rows += _start_rows(peers, file, cache, options)
+    if options.into:
+        rows = _merged(options.into, file.stem, rows)
     result = {
         "model": file.stem,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -104,9 +118,18 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
         "rows": rows,
     }
     options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"peers-{file.stem}-{result['date'][:16].replace(':', '')}.json"
+    target = options.into or options.results / f"peers-{file.stem}-{result['date'][:16].replace(':', '')}.json"
     target.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {target}", file=sys.stderr)
+
+
+def _merged(earlier: Path, model: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` after those of an earlier run that they don't replace. Raises UsageError if it was of another model."""
+    result = json.loads(earlier.read_text())
+    if result["model"] != model:
+        raise UsageError(f"{earlier} is of {result['model']}, not of {model}", hint="give the file of this model's run")
+    replaced = {row["test"] for row in rows}
+    return [*(row for row in result["rows"] if row["test"] not in replaced), *rows]
 
 
 def _gguf(model: str, cache: Path) -> Path:

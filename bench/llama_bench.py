@@ -31,10 +31,14 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class LlamaCpp:
-    """llama.cpp's programs: `bench` is llama-bench; `complete` continues a prompt, None if it was not found."""
+    """llama.cpp's programs: `bench` is llama-bench.
+
+    `complete` continues a prompt, `batched` decodes several sequences together; each is None if it was not found.
+    """
 
     bench: Path
     complete: Path | None
+    batched: Path | None
 
 
 def find_or_build(cache: Path, jobs: int) -> LlamaCpp:
@@ -47,16 +51,21 @@ def find_or_build(cache: Path, jobs: int) -> LlamaCpp:
         bench = Path(named).resolve()
         if not os.access(bench, os.X_OK):
             raise FastgoError(f"LLAMA_BENCH={named} is no program", hint="give the path of llama-bench")
-        return LlamaCpp(bench, _completion(bench.parent))
+        return _beside(bench)
     binaries = cache / "build" / "bin"
     if not (binaries / "llama-bench").exists():
         _build(cache, jobs)
-    return LlamaCpp(binaries / "llama-bench", _completion(binaries))
+    return _beside(binaries / "llama-bench")
 
 
-def _completion(folder: Path) -> Path | None:
-    """Newer versions call it llama-completion; there, llama-cli only holds conversations."""
-    return next((folder / name for name in ("llama-completion", "llama-cli") if (folder / name).exists()), None)
+def _beside(bench: Path) -> LlamaCpp:
+    """The programs in llama-bench's folder."""
+
+    def first(*names: str) -> Path | None:
+        return next((bench.parent / name for name in names if (bench.parent / name).exists()), None)
+
+    # Newer versions have llama-completion; there, llama-cli only holds conversations.
+    return LlamaCpp(bench, first("llama-completion", "llama-cli"), first("llama-batched-bench"))
 
 
 def _build(cache: Path, jobs: int) -> None:
@@ -65,7 +74,7 @@ def _build(cache: Path, jobs: int) -> None:
     source = _fetch_source(cache)
     build = cache / "build"
     _run(cache, ["cmake", "-S", str(source), "-B", str(build), *_OPTIONS])
-    targets = ["--target", "llama-bench", "llama-completion"]
+    targets = ["--target", "llama-bench", "llama-completion", "llama-batched-bench"]
     _run(cache, ["cmake", "--build", str(build), f"-j{jobs}", *targets])
 
 

@@ -25,15 +25,17 @@ _WORDS = ("the", "river", "runs", "down", "to", "a", "town", "and", "people", "w
 
 @dataclass(frozen=True)
 class SpeedTest:
-    """`tokens` of "pp" (prefill) or "tg" (decode) after `depth` tokens."""
+    """`tokens` of "pp" (prefill) or "tg" (decode) after `depth` tokens; decode of `batch` sequences together."""
 
     kind: str
     tokens: int
     depth: int = 0
+    batch: int = 1
 
     @property
     def label(self) -> str:
-        return f"{self.kind}{self.tokens}" + (f" at depth {self.depth}" if self.depth else "")
+        together = f" of {self.batch} sequences" if self.batch > 1 else ""
+        return f"{self.kind}{self.tokens}{together}" + (f" at depth {self.depth}" if self.depth else "")
 
     @property
     def sizes(self) -> list[str]:
@@ -65,8 +67,8 @@ class FastgoPeer:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def tokens_per_s(self, test: SpeedTest, repeats: int) -> float:
-        depth = ["--depth", str(test.depth), "-r", str(repeats), "--format", "json"]
-        command = [sys.executable, "-m", "fastgo", "bench", "--model", str(self.file), *test.sizes, *depth]
+        options = ["--depth", str(test.depth), "--batch", str(test.batch), "-r", str(repeats), "--format", "json"]
+        command = [sys.executable, "-m", "fastgo", "bench", "--model", str(self.file), *test.sizes, *options]
         row = _output(command, self._environment)[0]
         self.facts |= {name: row[name] for name in ("version", "commit", "machine", "isa", "switches")}
         return float(row["tokens_per_s"]["median"])
@@ -82,7 +84,7 @@ class FastgoPeer:
 
 @dataclass
 class LlamaPeer:
-    """llama-bench, and llama.cpp's program that continues a prompt."""
+    """llama-bench, and llama.cpp's programs that continue a prompt and that decode several sequences."""
 
     programs: LlamaCpp
     file: Path
@@ -91,10 +93,21 @@ class LlamaPeer:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def tokens_per_s(self, test: SpeedTest, repeats: int) -> float:
+        if test.batch > 1:
+            return statistics.median(self._batched_tokens_per_s(test) for _ in range(repeats))
         options = ["-m", str(self.file), "-t", str(self.threads), "-r", str(repeats), "-d", str(test.depth)]
         row = _output([str(self.programs.bench), *options, *test.sizes, "-o", "json"], dict(os.environ))[0]
         self.facts |= {name: row.get(name) for name in ("build_commit", "cpu_info", "backends")}
         return statistics.median(map(float, row["samples_ts"]))
+
+    def _batched_tokens_per_s(self, test: SpeedTest) -> float:
+        """The sum of all sequences; each begins with one token or with the depth's."""
+        prompt = max(1, test.depth)
+        sizes = ["-npp", str(prompt), "-ntg", str(test.tokens), "-npl", str(test.batch)]
+        context = ["-c", str(2 * test.batch * (prompt + test.tokens)), "--output-format", "jsonl"]
+        command = [str(self.programs.batched), "-m", str(self.file), "-t", str(self.threads), *sizes, *context]
+        lines = _output_text(command, dict(os.environ)).splitlines()
+        return float(json.loads(next(line for line in lines if line.startswith("{")))["speed_tg"])
 
     def first_token(self, prompt: Path) -> tuple[float, int]:
         options = ["-m", str(self.file), "-t", str(self.threads), "-f", str(prompt), "-n", "1", "--temp", "0"]
@@ -120,10 +133,14 @@ def prompt_of(tokens: int, file: Path) -> str:
 
 
 def _output(command: list[str], environment: dict[str, str]) -> Any:
+    return json.loads(_output_text(command, environment))
+
+
+def _output_text(command: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise _failure(command, done.returncode, done.stderr)
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def _first_output(command: list[str], environment: dict[str, str]) -> tuple[float, int]:

@@ -19,6 +19,13 @@ argument = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 assert argument["-t"] == "1" and argument["-r"] == "1", sys.argv
 print(json.dumps([{{"samples_ts": [1.0, 4.0, 2.0], "cpu_info": "none", "build_commit": "abc", "backends": "CPU"}}]))
 """
+BATCHED = """#!{python}
+import sys
+argument = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert argument["-npl"] == "8" and int(argument["-c"]) >= 8 * (int(argument["-npp"]) + int(argument["-ntg"])), sys.argv
+print("main: some words first")
+print('{{"n_kv_max": 2048, "pl": 8, "speed_pp": 1.0, "speed_tg": 12.5}}')
+"""
 COMPLETE = """#!{python}
 import sys
 prompt = open(sys.argv[sys.argv.index("-f") + 1]).read()
@@ -29,7 +36,7 @@ print("x")
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    for name, text in (("llama-bench", BENCH), ("llama-completion", COMPLETE)):
+    for name, text in (("llama-bench", BENCH), ("llama-completion", COMPLETE), ("llama-batched-bench", BATCHED)):
         (tmp_path / name).write_text(text.format(python=sys.executable))
         (tmp_path / name).chmod(0o755)
     return tmp_path / "llama-bench"
@@ -40,7 +47,9 @@ def test_programs_are_found_by_the_environment(programs: Path, monkeypatch: pyte
 
     monkeypatch.setenv("LLAMA_BENCH", str(programs))
     found = find_or_build(programs.parent / "unused", 1)
-    assert found.bench == programs.resolve() and found.complete == programs.parent.resolve() / "llama-completion"
+    folder = programs.parent.resolve()
+    assert found.bench == programs.resolve() and found.complete == folder / "llama-completion"
+    assert found.batched == folder / "llama-batched-bench"
     monkeypatch.setenv("LLAMA_BENCH", str(programs.parent / "nosuch"))
     with pytest.raises(FastgoError, match="is no program"):
         find_or_build(programs.parent / "unused", 1)
@@ -64,7 +73,8 @@ def test_figures_of_llama_cpp_are_medians(programs: Path) -> None:
     from llama_bench import LlamaCpp
     from peers import LlamaPeer, SpeedTest
 
-    peer = LlamaPeer(LlamaCpp(programs, None), Path("model.gguf"), threads=1)
+    peer = LlamaPeer(LlamaCpp(programs, None, programs.parent / "llama-batched-bench"), Path("model.gguf"), threads=1)
+    assert peer.tokens_per_s(SpeedTest("tg", 128, batch=8), 1) == 12.5
     assert peer.tokens_per_s(SpeedTest("tg", 128, depth=2048), 1) == 2.0
     assert peer.facts == {"build_commit": "abc", "cpu_info": "none", "backends": "CPU"}
     with pytest.raises(FastgoError, match="ended with 1: AssertionError"):
@@ -121,3 +131,10 @@ def test_a_whole_comparison(
     assert [row["test"] for row in result["rows"]] == ["pp32", "start to first token after 128", "peak memory"]
     assert all(row["ratio"]["median"] > 0 for row in result["rows"])
     assert result["fastgo"]["version"] and str(tmp_path) not in written.read_text()
+    # Rows that a later run measures anew replace those of the file that it completes.
+    pieces = [*options, "--results", str(tmp_path), "--into", str(written), "--test", "start"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *pieces], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["test"] for row in json.loads(written.read_text())["rows"]] == [row["test"] for row in result["rows"]]

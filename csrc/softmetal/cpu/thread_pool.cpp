@@ -1,8 +1,12 @@
 // Claims, stages and regions of the thread pool.
 #include "softmetal/cpu/thread_pool.h"
 
+#include "softmetal/cpu/stage.h"
+
 namespace softmetal::cpu {
 namespace {
+
+thread_local std::uint64_t stage_of_thread = 0;
 
 constexpr unsigned claim_bits = 16;
 constexpr std::uint64_t claim_mask = (1u << claim_bits) - 1;
@@ -17,6 +21,8 @@ constexpr std::chrono::microseconds stage_spin{20};
 constexpr std::chrono::microseconds stage_yield{500};
 
 }  // namespace
+
+std::uint64_t running_stage() { return stage_of_thread; }
 
 ThreadPool::ThreadPool(unsigned threads) : threads_(threads), claims_(new Claims[threads]) {
   for (unsigned t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
@@ -82,6 +88,7 @@ void ThreadPool::run_region(const Region& region, unsigned thread) {
 std::uint64_t ThreadPool::run_stage(const CpuProgram& program, std::uint32_t stage, std::uint64_t number,
                                     unsigned thread, FaultSink& faults) {
   std::uint64_t finished = 0;
+  stage_of_thread = number;
   for (unsigned i = 0; i < threads_; ++i) {
     const unsigned owner = (thread + i) % threads_;
     const std::uint32_t available = program.pieces_of(stage, owner);
@@ -91,6 +98,7 @@ std::uint64_t ThreadPool::run_stage(const CpuProgram& program, std::uint32_t sta
       ++finished;
     }
   }
+  stage_of_thread = 0;
   return finished;
 }
 
