@@ -14,6 +14,10 @@ constexpr std::size_t tile_bytes = 1024;
 
 inline std::uint32_t whole_tiles(std::uint32_t rows) { return (rows + tile_height - 1) / tile_height; }
 
+// To be called between what fills memory and the tile loads that read it: GCC 12's intrinsics do not tell the compiler
+// that they read more than a pointer's worth, so that it may drop or delay what was stored.
+inline void finish_stores(const void* memory = nullptr) { __asm__ volatile("" : : "r"(memory) : "memory"); }
+
 // Configures the tiles for as long as it lives: sums in 0 to 3, left operands of 16 rows of `left_bytes` in 4 and 5,
 // right operands of `right_rows` rows in 6 and 7; whatever isn't given is 16 rows of 64 bytes.
 class TileUnit {
@@ -30,6 +34,7 @@ class TileUnit {
       config.row_bytes[tile] = tile == 4 || tile == 5 ? left_bytes : 64;
       config.rows[tile] = tile >= 6 ? right_rows : tile_height;
     }
+    finish_stores(&config);
     _tile_loadconfig(&config);
   }
   ~TileUnit() { _tile_release(); }
@@ -53,6 +58,7 @@ inline void multiply_tiles(const TileRows& rows, std::uint32_t blocks, const uns
   constexpr int panel_stride = panel_outputs * 4;
   const std::size_t stride = c_stride * sizeof(float);
   float* lower = c + tile_height * c_stride;
+  finish_stores();
   if (adds) {
     _tile_loadd(0, c, stride);
     _tile_loadd(1, c + 16, stride);

@@ -215,6 +215,7 @@ class StepWeights {
   void multiply_steps(const unsigned char* quad, std::uint32_t first, const BlockInputs* x) const {
     const auto weights = [&](std::uint32_t s) { return quad + StepFormat<Format>::step_at(first + s); };
     const std::size_t row = left_.row;
+    finish_stores();
     const auto inputs = [&](std::uint32_t s) {
       return x[(first + s) / steps_of_block].bytes[(first + s) % steps_of_block * 4];
     };
