@@ -31,7 +31,9 @@ from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import FORMATS, Float32s
 from fastgo.assets.recipe import Recipe
+from fastgo.bench import machine
 from fastgo.calibration import column_importance
+from fastgo.engine.devices import open_device
 from fastgo.errors import FastgoError
 from fastgo.evaluation import Comparison, compare
 from shuffled_model import write_twin
@@ -48,6 +50,7 @@ def main() -> None:
         facts: dict[str, Any] = {
             "date": datetime.date.today().isoformat(),
             "command": " ".join(["python", "bench/compare_quantisers.py", *sys.argv[1:]]),
+            **machine.facts(open_device("cpu")),
             "head": options.head,
             "llama_cpp_python": version("llama-cpp-python"),
             "text": _facts_of(options.text),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,13 @@ _WRITE_HIDDEN = ("o_proj", "down_proj")
 def write_twin(folder: ModelFolder, out: Path) -> ModelFolder:
     """Make the model folder `out`, all weights float32. Dense models only. Raises as `convert`."""
     orders = _orders(folder.config)
+    weights = lru_cache(maxsize=1)(folder.weights)  # a tensor is read in pieces, one tensor after the other
     source = open_folder_source(folder.path)
     tensors = tuple(
-        SourceTensor(tensor.name, FORMATS["f32"], tensor.shape, _reader(folder, tensor, orders))
+        SourceTensor(tensor.name, FORMATS["f32"], tensor.shape, _reader(weights, tensor, orders))
         for tensor in source.tensors
     )
-    convert(replace(source, tensors=tensors), out)
+    convert(replace(source, tensors=tensors), out, jobs=1)
     return ModelFolder.open(out)
 
 
@@ -54,12 +56,12 @@ def _orders(config: ModelConfig) -> Mapping[str, Order]:
 
 
 def _reader(
-    folder: ModelFolder, tensor: SourceTensor, orders: Mapping[str, Order]
+    whole: Callable[[str], Float32s], tensor: SourceTensor, orders: Mapping[str, Order]
 ) -> Callable[[slice], Mapping[str, Array]]:
     row_order, column_order = _orders_of(tensor.name.split(".")[-2], orders)
 
     def read(rows: slice) -> Mapping[str, Array]:
-        weights: Float32s = folder.weights(tensor.name).reshape(tensor.matrix_shape)
+        weights = whole(tensor.name).reshape(tensor.matrix_shape)
         start, stop, _ = rows.indices(len(weights))
         wanted = np.arange(start, stop) if row_order is None else row_order[start:stop]
         part = weights[wanted]

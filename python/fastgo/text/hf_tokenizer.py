@@ -223,13 +223,13 @@ def _parts(tokenizer: Mapping[str, Any], name: str, list_name: str) -> list[Mapp
 
 
 def _kind(tokenizer: Mapping[str, Any]) -> str:
-    types = {str(part.get("type")) for part in _parts(tokenizer, "decoder", "decoders")}
+    types = {str(part.get("type"))[:40] for part in _parts(tokenizer, "decoder", "decoders")}
     if "ByteLevel" in types:
         return BYTE_LEVEL_KIND
     if "ByteFallback" in types:
         return BYTE_FALLBACK_KIND
     raise UnsupportedModelError(
-        f"tokenizer.json: decoder {sorted(types)} is not supported, only ByteLevel and ByteFallback are",
+        f"tokenizer.json: decoder {sorted(types)[:8]} is not supported, only ByteLevel and ByteFallback are",
         hint="use a model of a supported family",
     )
 
