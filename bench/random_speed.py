@@ -31,7 +31,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     load_seconds = time.perf_counter() - start
     model.shard_path(0).unlink()
     limits = machine.Limits.measure(engine.device)
-    tests = [SpeedTest("tg", options.decode, options.depth)]
+    tests = [SpeedTest("tg", options.decode, options.depth, batch) for batch in options.batch]
     tests += [SpeedTest("pp", tokens, 0) for tokens in options.prefill]
     kernels = []
     if options.kernels:
@@ -57,6 +57,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--folder", type=Path, default=Path("."), help="where the weights are written meanwhile")
     parser.add_argument("--depth", type=int, default=512, help="tokens before decode begins")
     parser.add_argument("--decode", type=int, default=128)
+    parser.add_argument("--batch", type=int, nargs="*", default=[1], help="sequences decoded together")
     parser.add_argument("--prefill", type=int, nargs="*", default=[512])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--kernels", action="store_true", help="time each kernel alone as well")

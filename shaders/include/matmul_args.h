@@ -52,6 +52,21 @@ struct MatmulGluVectorTileArgs {
   uint activation;
 };
 
+// A few rows in pairs of tiles; columns and parts are function constants.
+struct MatmulBatchTileArgs {
+  uint rows;
+  uint outputs;
+  uint planes[6];
+};
+
+struct MatmulGluBatchTileArgs {
+  uint rows;
+  uint outputs;
+  uint gate_planes[6];
+  uint up_planes[6];
+  uint activation;
+};
+
 // Of the norm that these kernels do first.
 struct NormMatmulGluArgs {
   uint outputs;

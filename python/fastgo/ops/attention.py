@@ -21,12 +21,13 @@ def attention(
 ) -> Tensor:
     """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) -> like q.
 
-    Larger heads go to attention_split, which has every other variant too.
+    Larger heads go to attention_split, which has every other variant too, and so do a few rows on wide devices.
     Row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means all from the
     start.
     """
-    head_dim = k_cache.shape[3]
-    if head_dim > _HEAD_DIM_STEPS[-1]:
+    head_dim, rows = k_cache.shape[3], q.shape[0]
+    is_split = q.graph.parallel_width > 1 and 1 < rows < _FEWEST_TILE_ROWS
+    if head_dim > _HEAD_DIM_STEPS[-1] or is_split:
         return attention_split(q, k_cache, v_cache, positions, sequences, scale=scale, window=window)[0]
     y = q.graph.output("attention", q.shape)
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops import vector_tuning
+from fastgo.ops import batch_tiles, vector_tuning
 from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
 
 
@@ -100,6 +100,8 @@ def vector_call(kernel: str, node: Node, weight: Tensor, arguments: dict[str, ob
 def _lower(node: Node) -> list[KernelCall]:
     weight = node.inputs["weight"]
     arguments: dict[str, object] = {"planes": plane_offsets(weight)}
+    if batch_tiles.suits(node.inputs["x"].shape[0], weight):
+        return [batch_tiles.batch_call("matmul_batch_tile", node, weight, arguments)]
     call = vector_call("matmul_vector", node, weight, arguments)
     return [call or tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)]
 

@@ -26,5 +26,6 @@
 #include "matrix_16x16.h"
 #include "attention_tile.h"
 #include "row_tile.h"
+#include "batch_tile.h"
 #include "../metal_cpu/compiler_builtins.h"
 // clang-format on
