@@ -23,6 +23,57 @@ inline void load_row(device const T* row, uint head_dim, uint lane, thread float
   }
 }
 
+// The same of four rows at once.
+template <typename T, uint PER_LANE>
+inline void load_rows(device const T* cache, ulong4 rows, uint head_dim, uint lane, thread float4* out) {
+  for (uint i = 0; i < PER_LANE; i++) {
+    uint d = lane + i * 32;
+    ulong4 places = rows * head_dim + d;
+    out[i] = d < head_dim ? float4(float(cache[places.x]), float(cache[places.y]), float(cache[places.z]),
+                                   float(cache[places.w]))
+                          : float4(0.0f);
+  }
+}
+
+template <typename T>
+inline float4 row_scales(device const T* cache, ulong elements, ulong4 rows) {
+  return float4(row_scale(cache, elements, rows.x), row_scale(cache, elements, rows.y),
+                row_scale(cache, elements, rows.z), row_scale(cache, elements, rows.w));
+}
+
+// What a lane keeps of a query head: its elements, and those of the weighted sum of values so far.
+template <uint PER_LANE>
+struct Head {
+  float query[PER_LANE];
+  float sum[PER_LANE];
+  float best;
+  float total;
+};
+
+// A function for each head, since compilers don't unroll a loop over heads whose body is that large.
+template <uint PER_LANE>
+inline void add_positions(thread const float4* keys, thread const float4* values, float4 key_scales,
+                          float4 value_scales, bool4 is_there, float soft_cap, thread Head<PER_LANE>& head) {
+  float4 dots = float4(0.0f);
+  for (uint i = 0; i < PER_LANE; i++) {
+    dots += head.query[i] * keys[i];
+  }
+  float4 scores = float4(simd_sum(dots.x), simd_sum(dots.y), simd_sum(dots.z), simd_sum(dots.w)) * key_scales;
+  if (soft_cap != 0.0f) {
+    scores = float4(capped(scores.x, soft_cap), capped(scores.y, soft_cap), capped(scores.z, soft_cap),
+                    capped(scores.w, soft_cap));
+  }
+  float new_best = max(head.best, max(max(scores.x, scores.y), max(scores.z, scores.w)));
+  float shrink = precise::exp(head.best - new_best);
+  float4 weights = select(float4(0.0f), precise::exp(scores - new_best), is_there);
+  head.best = new_best;
+  head.total = head.total * shrink + ((weights.x + weights.y) + (weights.z + weights.w));
+  weights *= value_scales;
+  for (uint i = 0; i < PER_LANE; i++) {
+    head.sum[i] = head.sum[i] * shrink + dot(weights, values[i]);
+  }
+}
+
 template <typename T, uint PER_LANE, uint HEADS>
 kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
                             device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
@@ -47,59 +98,50 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
   uint begin = min(range.x + group.z * length, range.y);
   uint end = min(begin + length, range.y);
 
-  float query[HEADS][PER_LANE];
-  float sum[HEADS][PER_LANE];
-  float best[HEADS];
-  float total[HEADS];
+  Head<PER_LANE> states[HEADS];
   for (uint h = 0; h < HEADS; h++) {
     // Heads beyond the group repeat its last one; their results are not stored.
     uint head = first_head + min(h, heads - 1);
-    load_row<float, PER_LANE>(q + (ulong(group.y) * args.heads + head) * head_dim, head_dim, lane, query[h]);
-    best[h] = LOWEST_ATTENTION_SCORE;
-    total[h] = 0.0f;
+    load_row<float, PER_LANE>(q + (ulong(group.y) * args.heads + head) * head_dim, head_dim, lane, states[h].query);
+    states[h].best = LOWEST_ATTENTION_SCORE;
+    states[h].total = 0.0f;
     for (uint i = 0; i < PER_LANE; i++) {
-      sum[h][i] = 0.0f;
+      states[h].sum[i] = 0.0f;
     }
   }
-  for (uint p = begin; p < end; p++) {
-    float key[PER_LANE];
-    float value[PER_LANE];
-    ulong row = first_row + p;
-    load_row<T, PER_LANE>(k_cache + row * head_dim, head_dim, lane, key);
-    load_row<T, PER_LANE>(v_cache + row * head_dim, head_dim, lane, value);
-    float key_scale = row_scale(k_cache, elements, row) * args.scale;
-    float value_scale = row_scale(v_cache, elements, row);
-    for (uint h = 0; h < HEADS; h++) {
-      float dot = 0.0f;
-      for (uint i = 0; i < PER_LANE; i++) {
-        dot += query[h][i] * key[i];
-      }
-      float score = simd_sum(dot) * key_scale;
-      if (args.soft_cap != 0.0f) {
-        score = capped(score, args.soft_cap);
-      }
-      float new_best = max(best[h], score);
-      float shrink = precise::exp(best[h] - new_best);
-      float weight = precise::exp(score - new_best);
-      best[h] = new_best;
-      total[h] = total[h] * shrink + weight;
-      for (uint i = 0; i < PER_LANE; i++) {
-        sum[h][i] = sum[h][i] * shrink + weight * value_scale * value[i];
-      }
+  // Four positions at a time: their loads and sums over lanes are under way together.
+  for (uint p = begin; p < end; p += 4) {
+    float4 keys[PER_LANE];
+    float4 values[PER_LANE];
+    // Positions beyond the last repeat it, with a weight of zero.
+    ulong4 rows = first_row + ulong4(p, min(p + 1, end - 1), min(p + 2, end - 1), min(p + 3, end - 1));
+    load_rows<T, PER_LANE>(k_cache, rows, head_dim, lane, keys);
+    load_rows<T, PER_LANE>(v_cache, rows, head_dim, lane, values);
+    float4 key_scales = row_scales(k_cache, elements, rows) * args.scale;
+    float4 value_scales = row_scales(v_cache, elements, rows);
+    bool4 is_there = bool4(true, p + 1 < end, p + 2 < end, p + 3 < end);
+    add_positions<PER_LANE>(keys, values, key_scales, value_scales, is_there, args.soft_cap, states[0]);
+    if (HEADS == 4) {
+      add_positions<PER_LANE>(keys, values, key_scales, value_scales, is_there, args.soft_cap, states[HEADS - 3]);
+      add_positions<PER_LANE>(keys, values, key_scales, value_scales, is_there, args.soft_cap, states[HEADS - 2]);
+      add_positions<PER_LANE>(keys, values, key_scales, value_scales, is_there, args.soft_cap, states[HEADS - 1]);
     }
   }
 
-  for (uint h = 0; h < heads; h++) {
+  for (uint h = 0; h < HEADS; h++) {
+    if (h >= heads) {
+      continue;
+    }
     ulong part = (ulong(group.y) * args.heads + first_head + h) * args.splits + group.z;
     for (uint i = 0; i < PER_LANE; i++) {
       uint d = lane + i * 32;
       if (d < head_dim) {
-        partial[part * head_dim + d] = sum[h][i];
+        partial[part * head_dim + d] = states[h].sum[i];
       }
     }
     if (lane == 0) {
-      bests[part] = best[h];
-      totals[part] = total[h];
+      bests[part] = states[h].best;
+      totals[part] = states[h].total;
     }
   }
 }

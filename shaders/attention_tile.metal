@@ -92,15 +92,19 @@ inline void load_queries(constant AttentionTileArgs& args, device const float* q
   }
 }
 
+inline uint sequence_of(constant AttentionTileArgs& args, device const int* sequences, uint row) {
+  return min(uint(sequences[row]), args.num_sequences - 1);
+}
+
 // The run that begins with row `start` of the tile; writes what each row of the tile sees, nothing for other rows.
 inline Run find_run(constant AttentionTileArgs& args, device const int* positions, device const int* sequences,
                     uint first_row, uint start, uint lane, uint simdgroup, threadgroup uint2* visible) {
   uint count = min(TILE_ROWS, args.rows - first_row);
-  int sequence = sequences[first_row + start];
+  uint sequence = sequence_of(args, sequences, first_row + start);
   uint differs = count;
   Run run = {start, count, 0xFFFFFFFF, 0};
   for (uint row = lane; row < count; row += 32) {
-    if (row > start && sequences[first_row + row] != sequence) {
+    if (row > start && sequence_of(args, sequences, first_row + row) != sequence) {
       differs = min(differs, row);
     }
   }
@@ -184,47 +188,51 @@ inline void walk(thread const Run& run, device const T* keys, device const T* va
   threadgroup_barrier(mem_flags::mem_threadgroup);
 }
 
+// Which tile of which head, and where in the threadgroup.
+struct TilePlace {
+  uint head;
+  uint tile;
+  uint tiles;
+  uint lane;
+  uint simdgroup;
+};
+
 template <typename T, uint HEAD_DIM>
-[[max_total_threads_per_threadgroup(TILE_THREADS)]] kernel void attention_tile(
-    constant AttentionTileArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
-    device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
-    device const int* positions [[buffer(4)]], device const int* sequences [[buffer(5)]], device float* y [[buffer(6)]],
-    uint2 group [[threadgroup_position_in_grid]], uint2 groups [[threadgroups_per_grid]],
-    uint thread_index [[thread_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  constexpr uint KEYS = Tile<HEAD_DIM>::KEYS;
-  constexpr uint SCRATCH = TileScratch<KEYS / 16>::SIZE;
-  threadgroup uint4 memory[2 * KEYS * Tile<HEAD_DIM>::STRIDE / 8];
-  threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * SCRATCH];
-  threadgroup uint2 visible[TILE_ROWS];
+inline void attend(constant AttentionTileArgs& args, device const float* q, device const T* k_cache,
+                   device const T* v_cache, device const int* positions, device const int* sequences, device float* y,
+                   thread const TilePlace& place, threadgroup uint4* memory, threadgroup float* scratch,
+                   threadgroup uint2* visible) {
+  constexpr uint SCRATCH = TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE;
+  uint lane = place.lane;
+  uint simdgroup = place.simdgroup;
   threadgroup T* tile = (threadgroup T*)memory;
   threadgroup float* own_scratch = scratch + simdgroup * SCRATCH;
   threadgroup uint2* own_visible = visible + simdgroup * SIMDGROUP_ROWS;
   // The last rows see most, so they come first.
-  uint first_row = (groups.y - 1 - group.y) * TILE_ROWS;
+  uint first_row = (place.tiles - 1 - place.tile) * TILE_ROWS;
   uint own_row = first_row + simdgroup * SIMDGROUP_ROWS;
-  uint kv_head = group.x / (args.heads / args.kv_heads);
+  uint kv_head = place.head / (args.heads / args.kv_heads);
   constexpr float LOG2_E = 1.44269504f;
   LeftMatrix<T> queries[HEAD_DIM / 16];
-  load_queries<T, HEAD_DIM>(args, q + group.x * HEAD_DIM, own_row, args.scale * LOG2_E,
+  load_queries<T, HEAD_DIM>(args, q + place.head * HEAD_DIM, own_row, args.scale * LOG2_E,
                             tile + simdgroup * SIMDGROUP_ROWS * QUERY_STRIDE, lane, queries);
   uint count = min(TILE_ROWS, args.rows - first_row);
   for (uint start = 0; start < count;) {
     Run run = find_run(args, positions, sequences, first_row, start, lane, simdgroup, visible);
     simdgroup_barrier(mem_flags::mem_threadgroup);
-    uint sequence = min(uint(sequences[first_row + start]), args.num_sequences - 1);
+    uint sequence = sequence_of(args, sequences, first_row + start);
     ulong cache_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
     TileRow row;
     SumMatrix sums[HEAD_DIM / 16];
     walk<T, HEAD_DIM>(run, k_cache + cache_row * HEAD_DIM, v_cache + cache_row * HEAD_DIM, queries, own_visible, tile,
-                      own_scratch, thread_index, lane, row, sums);
+                      own_scratch, simdgroup * 32 + lane, lane, row, sums);
     threadgroup float* inverse = own_scratch;
     store_inverse_totals(row, inverse, lane);
     simdgroup_barrier(mem_flags::mem_threadgroup);
     float scale = inverse[lane / 2];
     uint own = simdgroup * SIMDGROUP_ROWS + lane / 2;
     bool is_written = own >= run.start && own < run.stop;
-    device float* target = y + (ulong(first_row + own) * args.heads + group.x) * HEAD_DIM + lane % 2 * 8;
+    device float* target = y + (ulong(first_row + own) * args.heads + place.head) * HEAD_DIM + lane % 2 * 8;
     threadgroup float* sum = (threadgroup float*)memory + simdgroup * 256;
 #pragma unroll
     for (uint i = 0; i < HEAD_DIM / 16; i++) {
@@ -240,6 +248,20 @@ template <typename T, uint HEAD_DIM>
     start = run.stop;
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
+}
+
+template <typename T, uint HEAD_DIM>
+[[max_total_threads_per_threadgroup(TILE_THREADS)]] kernel void attention_tile(
+    constant AttentionTileArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
+    device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
+    device const int* positions [[buffer(4)]], device const int* sequences [[buffer(5)]], device float* y [[buffer(6)]],
+    uint2 group [[threadgroup_position_in_grid]], uint2 groups [[threadgroups_per_grid]],
+    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup uint4 memory[2 * Tile<HEAD_DIM>::KEYS * Tile<HEAD_DIM>::STRIDE / 8];
+  threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE];
+  threadgroup uint2 visible[TILE_ROWS];
+  TilePlace place = {group.x, group.y, groups.y, lane, simdgroup};
+  attend<T, HEAD_DIM>(args, q, k_cache, v_cache, positions, sequences, y, place, memory, scratch, visible);
 }
 
 #define INSTANTIATE_HEAD(host, T, HEAD_DIM) \

@@ -6,10 +6,12 @@ closed up, so a pass never computes for nobody.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fastgo import _fastmetal
+from fastgo.engine.devices import parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS
@@ -20,7 +22,7 @@ from fastgo.errors import DeviceError, UsageError
 MAX_SEQUENCES = 64
 
 
-@dataclass
+@dataclass(eq=False)
 class _Row:
     """One running sequence: its place in the cache, how many of its tokens are cached, and the token that follows."""
 
@@ -28,6 +30,14 @@ class _Row:
     length: int
     token: int
     drawn: int = 1
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A pass under way, over the last token of each row."""
+
+    rows: list[_Row]
+    submission: _fastmetal.Submission
 
 
 class Batch:
@@ -77,20 +87,43 @@ class Batch:
         self._state.expect(samplings, self._engine.config.vocab_size)
         self.log_probabilities = [None] * len(prompts)
         rows = [self._start(sequence, ids, samplings[sequence]) for sequence, ids in enumerate(prompts)]
-        while rows:
-            kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
-            submission = self._submit(kept) if kept else None
-            try:
+        # A pass that waits behind another hides the host's answer to the device; see Session.generate.
+        has_logprobs = any(sampling.logprobs is not None for sampling in samplings)
+        runs_ahead = parallel_width(self._engine.device.info) > 1 and not has_logprobs
+        ahead: deque[_Pass] = deque()
+        try:
+            while rows:
+                kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
+                if kept and not ahead:
+                    ahead.append(self._submit(kept))
+                if runs_ahead and kept and self._stays_whole(ahead, kept, max_tokens):
+                    ahead.append(self._submit_same(kept))
                 yield [(row.sequence, row.token) for row in rows]
-            finally:
-                if submission is not None:
-                    submission.wait()
-            for index, row in enumerate(kept):
-                row.token = self._drawn(row.sequence, row.length)
-                self.log_probabilities[row.sequence] = self._state.log_probabilities(samplings[row.sequence], index)
-                row.length += 1
-                row.drawn += 1
-            rows = kept
+                if kept:
+                    self._finish(ahead.popleft(), kept, samplings)
+                rows = kept
+        finally:
+            for left in ahead:
+                left.submission.wait()
+
+    def _finish(self, done: _Pass, kept: list[_Row], samplings: Sequence[Sampling]) -> None:
+        """Waits for a pass and reads what it drew for `kept`; rows that have ended meanwhile are left alone."""
+        done.submission.wait()
+        for index, row in enumerate(done.rows):
+            if row not in kept:
+                continue
+            row.token = self._drawn(row.sequence, row.length)
+            self.log_probabilities[row.sequence] = self._state.log_probabilities(samplings[row.sequence], index)
+            row.length += 1
+            row.drawn += 1
+
+    def _stays_whole(self, ahead: deque[_Pass], kept: list[_Row], max_tokens: int) -> bool:
+        """Whether the one pass ahead is over `kept`, and only a stop token could end one of them before the next."""
+        return (
+            len(ahead) == 1
+            and ahead[0].rows == kept
+            and all(row.drawn + 1 < max_tokens and row.length + 1 < self.context for row in kept)
+        )
 
     def _start(self, sequence: int, ids: Sequence[int], sampling: Sampling) -> _Row:
         """Runs a prompt and draws what follows it."""
@@ -106,13 +139,18 @@ class Batch:
         self.log_probabilities[sequence] = self._state.log_probabilities(sampling)
         return _Row(sequence, len(ids), self._drawn(sequence, len(ids) - 1))
 
-    def _submit(self, rows: list[_Row]) -> _fastmetal.Submission:
-        """Starts the pass over the last tokens of `rows`."""
+    def _submit(self, rows: list[_Row]) -> _Pass:
+        """Starts the pass over the last tokens of `rows`; only while nothing runs."""
         for index, row in enumerate(rows):
             self._state.tokens[index] = row.token
             self._state.positions[index] = row.length
             self._state.sequences[index] = row.sequence
-        return self._engine.device.submit([self._builder.step(len(rows), Output.NEXT_TOKENS).program])
+        return self._submit_same(rows)
+
+    def _submit_same(self, rows: list[_Row]) -> _Pass:
+        """Starts a pass over the tokens that the pass before draws for the same rows."""
+        program = self._builder.step(len(rows), Output.NEXT_TOKENS).program
+        return _Pass(list(rows), self._engine.device.submit([program]))
 
     def _goes_on(self, row: _Row, max_tokens: int, stop_ids: Collection[int]) -> bool:
         return row.drawn < max_tokens and row.length < self.context and row.token not in stop_ids

@@ -90,6 +90,7 @@ class State:
         self.tokens = np.frombuffer(memoryview(self.buffers["tokens"]), np.int32)
         self.positions = np.frombuffer(memoryview(self.buffers["positions"]), np.int32)
         self.sequences = np.frombuffer(memoryview(self.buffers["sequences"]), np.int32)
+        self.sequences[:] = 0
         self.history = np.frombuffer(memoryview(self.buffers["history"]), np.int32).reshape(num_sequences, -1)
 
     def expect(self, samplings: Iterable[Sampling], vocab_size: int) -> None:

@@ -14,7 +14,7 @@ from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 _HEAD_DIM_STEPS = (64, 128, 192, 256, 512)  # the shader's instantiations; a head uses the next larger one
 _TILE_HEADS = 4  # query heads of a simdgroup, where a key head has several
 _MAX_SPLITS = 32
-_PART = 64  # positions that are worth a part of their own
+_PART, _WIDE_PART = 64, 32  # positions that are worth a part of their own; on wide devices
 
 
 def attention_split(
@@ -45,7 +45,7 @@ def attention_split(
         raise ValueError(f"head_dim {head_dim} is larger than attention_split's {_HEAD_DIM_STEPS[-1]}")
     if splits is None:
         span = min(k_cache.shape[2], window) if window and blocks is None else k_cache.shape[2]
-        splits = min(_MAX_SPLITS, ceil_div(span, _PART))
+        splits = min(_MAX_SPLITS, ceil_div(span, _WIDE_PART if q.graph.parallel_width > 1 else _PART))
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
     inputs |= {name: tensor for name, tensor in (("sinks", sinks), ("blocks", blocks)) if tensor is not None}
     outputs = {**part_outputs(q.graph, rows, heads, splits, head_dim), "y": q.graph.output("attention", q.shape)}
