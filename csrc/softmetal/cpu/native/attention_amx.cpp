@@ -15,17 +15,6 @@ struct QueryState {
   float largest = least_score, total = 0.0f;
 };
 
-// e^x to 2^-17 or so for x <= 0, finer than the weights are kept.
-inline __m512 exponential_below_one(__m512 x) {
-  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
-  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(t, n);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(9.6181291e-3f), f, _mm512_set1_ps(5.5504109e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1f));
-  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f)), n);
-}
-
 // Turns scores [begin, end) of a row of `padded` (whole blocks of 32) into bfloat16 weights in place, zero elsewhere.
 // Returns the factor by which what came before has to shrink.
 float soften(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32_t padded, QueryState& state) {
@@ -43,15 +32,17 @@ float soften(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32_
   most = _mm512_set1_ps(largest);
   __m512 sum = _mm512_setzero_ps();
   auto* out = reinterpret_cast<unsigned char*>(scores);
-  for (std::uint32_t p = 0; p < padded; p += 32) {
-    const __m512 first = _mm512_maskz_mov_ps(visible(p), exponential_below_one(_mm512_load_ps(scores + p) - most));
-    const __m512 last =
-        _mm512_maskz_mov_ps(visible(p + 16), exponential_below_one(_mm512_load_ps(scores + p + 16) - most));
-    const __m512i rounded = round_pairs(first, last);
+  std::uint32_t p = 0;
+  for (; p < end; p += 32) {
+    const __m512 first = coarse_exponential(_mm512_sub_ps(_mm512_load_ps(scores + p), most));
+    const __m512 last = coarse_exponential(_mm512_sub_ps(_mm512_load_ps(scores + p + 16), most));
+    const __m512i rounded =
+        round_pairs(_mm512_maskz_mov_ps(visible(p), first), _mm512_maskz_mov_ps(visible(p + 16), last));
     sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(rounded, 16)));
     sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(-0x10000))));
     _mm512_store_si512(out + p * 2, rounded);
   }
+  for (; p < padded; p += 32) _mm512_store_si512(out + p * 2, _mm512_setzero_si512());
   const float factor = exponential(broadcast(state.largest - largest))[0];
   state.total = state.total * factor + _mm512_reduce_add_ps(sum);
   state.largest = largest;

@@ -56,11 +56,13 @@ class Workspace {
     panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
     const std::size_t input_bytes = Tiles::input_bytes(args.rows, pairs);
     const bool is_prepared = launch.prepared != nullptr && launch.prepared_bytes == input_bytes;
-    panels = scratch(Tiles::panels * (panel_bytes + sizeof(float) * result_floats) + (is_prepared ? 0 : input_bytes));
+    const std::size_t float_count = Tiles::panels * result_floats + panel_scales(args.columns);
+    panels = scratch(Tiles::panels * panel_bytes + float_count * sizeof(float) + (is_prepared ? 0 : input_bytes));
     results = reinterpret_cast<float*>(panels + Tiles::panels * panel_bytes);
+    scales = results + Tiles::panels * result_floats;
     inputs = launch.prepared;
     if (is_prepared) return;
-    auto* own = reinterpret_cast<unsigned char*>(results + Tiles::panels * result_floats);
+    auto* own = reinterpret_cast<unsigned char*>(results + float_count);
     Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), args.rows, args.columns, 0,
                        Tiles::units(args.rows), own);
     inputs = own;
@@ -75,6 +77,7 @@ class Workspace {
   std::size_t panel_bytes;
   unsigned char* panels;
   float* results;
+  float* scales;
   const unsigned char* inputs;
 
  private:
@@ -97,13 +100,21 @@ void for_each_panels(std::uint64_t begin, std::uint64_t end, std::uint32_t group
 // Fills the panels of `count` outputs from `first` on; returns how many.
 template <typename Format>
 std::uint32_t load_panels(const Planes& planes, std::uint32_t first, std::uint32_t count, std::uint32_t columns,
-                          unsigned char* panels, std::size_t panel_bytes) {
+                          unsigned char* panels, std::size_t panel_bytes, float* memory) {
   std::uint32_t panel = 0;
   for (; panel * panel_outputs < count; panel++) {
     const std::uint32_t at = panel * panel_outputs;
-    load_panel<Format>(planes, first + at, smaller(panel_outputs, count - at), columns, panels + panel * panel_bytes);
+    load_panel<Format>(planes, first + at, smaller(panel_outputs, count - at), columns, panels + panel * panel_bytes,
+                       memory);
   }
   return panel;
+}
+
+// The first `count` of a panel's row of results.
+inline void store_row(const float* row, std::uint32_t count, float* out) {
+  const std::uint32_t mask = count < panel_outputs ? (1u << count) - 1 : ~0u;
+  _mm512_mask_storeu_ps(out, static_cast<__mmask16>(mask), _mm512_load_ps(row));
+  _mm512_mask_storeu_ps(out + 16, static_cast<__mmask16>(mask >> 16), _mm512_load_ps(row + 16));
 }
 
 template <typename Format, typename Tiles>
@@ -115,7 +126,8 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const Workspace<PlainProduct, Tiles> work(launch);
   const Tiles tiles;
   const auto visit = [&](std::uint32_t n, std::uint32_t count) {
-    const std::uint32_t panels = load_panels<Format>(planes, n, count, args.columns, work.panels, work.panel_bytes);
+    const std::uint32_t panels =
+        load_panels<Format>(planes, n, count, args.columns, work.panels, work.panel_bytes, work.scales);
     for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
       const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
       tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, work.results);
@@ -123,7 +135,7 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
         float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
         for (std::uint32_t p = 0; p < panels; p++) {
           const std::uint32_t at = p * panel_outputs;
-          std::memcpy(out + at, work.result(p, i), smaller(panel_outputs, count - at) * sizeof(float));
+          store_row(work.result(p, i), count - at, out + at);
         }
       }
     }
@@ -131,10 +143,29 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, Tiles::panels, visit);
 }
 
+// As activate(), to 2^-16 or so, which products of bfloat16 do not reach.
+inline __m512 activate_coarsely(std::uint32_t activation, __m512 x) {
+  if (activation != GELU_TANH && activation != SILU) {
+    return reinterpret_cast<__m512>(activate(activation, reinterpret_cast<Vector>(x)));
+  }
+  __m512 argument = x;
+  if (activation == GELU_TANH) {
+    const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f));
+    argument = _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.5957691216057308f)), cubic);
+  }
+  // Beyond e^80 the reciprocal is as good as zero, and its refinement still finite.
+  const __m512 negative = _mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), argument), _mm512_set1_ps(80.0f));
+  const __m512 divisor = _mm512_add_ps(coarse_exponential(negative), _mm512_set1_ps(1.0f));
+  const __m512 reciprocal = _mm512_rcp14_ps(divisor);
+  const __m512 refined = _mm512_fnmadd_ps(divisor, reciprocal, _mm512_set1_ps(2.0f));
+  return _mm512_mul_ps(_mm512_mul_ps(x, reciprocal), refined);
+}
+
 // Gates become outputs in place.
 inline void gate_row(std::uint32_t activation, float* gate, const float* up) {
-  for (std::uint32_t j = 0; j < panel_outputs; j += width) {
-    store(gate + j, activate(activation, load(gate + j)) * load(up + j));
+  for (std::uint32_t j = 0; j < panel_outputs; j += 16) {
+    const __m512 active = activate_coarsely(activation, _mm512_load_ps(gate + j));
+    _mm512_store_ps(gate + j, _mm512_mul_ps(active, _mm512_load_ps(up + j)));
   }
 }
 
@@ -149,8 +180,9 @@ void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t en
   const Workspace<GatedProduct, Tiles> work(launch);
   const Tiles tiles;
   const auto visit = [&](std::uint32_t n, std::uint32_t count) {
-    const std::uint32_t gates = load_panels<Format>(gate_planes, n, count, args.columns, work.panels, work.panel_bytes);
-    load_panels<Format>(up_planes, n, count, args.columns, work.panel(gates), work.panel_bytes);
+    const std::uint32_t gates =
+        load_panels<Format>(gate_planes, n, count, args.columns, work.panels, work.panel_bytes, work.scales);
+    load_panels<Format>(up_planes, n, count, args.columns, work.panel(gates), work.panel_bytes, work.scales);
     for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
       const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
       tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, 2 * gates, work.results);
@@ -159,7 +191,7 @@ void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t en
         for (std::uint32_t p = 0; p < gates; p++) {
           const std::uint32_t at = p * panel_outputs;
           gate_row(args.activation, work.result(p, i), work.result(gates + p, i));
-          std::memcpy(out + at, work.result(p, i), smaller(panel_outputs, count - at) * sizeof(float));
+          store_row(work.result(p, i), count - at, out + at);
         }
       }
     }

@@ -21,9 +21,27 @@ inline void fill_rotation(float position, const float* frequencies, std::uint32_
   }
 }
 
-template <bool is_interleaved, typename Out>
-void rotate_pairs(const float* x, const float* weight, float scale, const Rotation& rotation, Out* out) {
-  for (std::uint32_t i = 0; i < rotation.half_dim; i++) {
+// A vector of pairs of the halves layout, from pair i on.
+inline void rotate_vectors(const float* x, const float* weight, float scale, const Rotation& rotation, std::uint32_t i,
+                           float* out) {
+  const std::uint32_t j = i + rotation.half_dim;
+  Vector first = load(x + i) * scale, second = load(x + j) * scale;
+  if (weight != nullptr) {
+    first *= load(weight + i);
+    second *= load(weight + j);
+  }
+  const Vector c = load(rotation.cosines + i), s = load(rotation.sines + i);
+  store(out + i, first * c - second * s);
+  store(out + j, second * c + first * s);
+}
+
+template <bool is_interleaved>
+void rotate_pairs(const float* x, const float* weight, float scale, const Rotation& rotation, float* out) {
+  std::uint32_t done = 0;
+  for (; !is_interleaved && done + width <= rotation.half_dim; done += width) {
+    rotate_vectors(x, weight, scale, rotation, done, out);
+  }
+  for (std::uint32_t i = done; i < rotation.half_dim; i++) {
     const std::uint32_t a = is_interleaved ? 2 * i : i;
     const std::uint32_t b = is_interleaved ? 2 * i + 1 : i + rotation.half_dim;
     float first = x[a] * scale;
@@ -34,14 +52,13 @@ void rotate_pairs(const float* x, const float* weight, float scale, const Rotati
     }
     const float c = rotation.cosines[i];
     const float s = rotation.sines[i];
-    store_from_float(out + a, first * c - second * s);
-    store_from_float(out + b, second * c + first * s);
+    out[a] = first * c - second * s;
+    out[b] = second * c + first * s;
   }
 }
 
-template <typename Out>
-void rotate_head(const float* x, const float* weight, float eps, std::uint32_t head_dim, const Rotation& rotation,
-                 Out* out) {
+inline void rotate_head(const float* x, const float* weight, float eps, std::uint32_t head_dim,
+                        const Rotation& rotation, float* out) {
   float scale = 1.0f;
   if (weight != nullptr) {
     Vector sums = {};
@@ -57,7 +74,7 @@ void rotate_head(const float* x, const float* weight, float eps, std::uint32_t h
     rotate_pairs<false>(x, weight, scale, rotation, out);
   }
   for (std::uint32_t i = 2 * rotation.half_dim; i < head_dim; i++) {
-    store_from_float(out + i, x[i] * scale * (weight != nullptr ? weight[i] : 1.0f));
+    out[i] = x[i] * scale * (weight != nullptr ? weight[i] : 1.0f);
   }
 }
 
