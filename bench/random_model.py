@@ -54,7 +54,30 @@ QWEN3_8B = ModelConfig(
     rope=RopeConfig(1e6),
     tie_word_embeddings=False,
 )
-SHAPES: Mapping[str, ModelConfig] = {"gemma3-1b": GEMMA3_1B, "qwen3-8b": QWEN3_8B}
+QWEN3_30B_A3B = ModelConfig(
+    architecture="qwen3moe",
+    vocab_size=151936,
+    hidden_size=2048,
+    intermediate_size=6144,
+    num_hidden_layers=48,
+    num_attention_heads=32,
+    num_key_value_heads=4,
+    head_dim=128,
+    rms_norm_eps=1e-6,
+    max_position_embeddings=40960,
+    query_scale=128**-0.5,
+    rope=RopeConfig(1e6),
+    tie_word_embeddings=False,
+    num_experts=128,
+    num_experts_per_tok=8,
+    moe_intermediate_size=768,
+)
+SHAPES: Mapping[str, ModelConfig] = {
+    "gemma3-1b": GEMMA3_1B,
+    "qwen3-8b": QWEN3_8B,
+    "qwen3-30b-a3b": QWEN3_30B_A3B,
+}
+_ROUTER = "mlp.gate.weight"
 
 
 @dataclass(frozen=True)
@@ -81,14 +104,14 @@ class RandomModel:
 
 
 def write_random_model(folder: Path, shape: str, format: str) -> RandomModel:
-    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms in float32."""
+    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms and routers in float32."""
     config = SHAPES[shape]
     tensors: dict[str, TensorEntry] = {}
     file = folder / f"{shape}-{format}.weights"
     position = 0
     with file.open("wb") as out:
         for name, dimensions in get_architecture(config.architecture).expected_shapes(config):
-            used = format if len(dimensions) == 2 else "f32"
+            used = format if len(dimensions) > 1 and not name.endswith(_ROUTER) else "f32"
             rows, columns = quant.matrix_shape(dimensions)
             nbytes = quant.total_nbytes(used, rows, columns)
             tensors[name] = TensorEntry(used, tuple(dimensions), 0, position, nbytes, "")
@@ -102,19 +125,21 @@ def _write_planes(out: Any, format: str, rows: int, columns: int, nbytes: int) -
     begin = out.tell()
     for plane in quant.layout(format, rows, columns):
         out.write(bytes(begin + plane.offset - out.tell()))
-        pattern = _pattern(format, plane.role, columns).tobytes()
+        pattern = _pattern(format, plane.role, rows, columns).tobytes()
         remaining = plane.nbytes
         while remaining > 0:
             remaining -= out.write(memoryview(pattern)[:remaining])
     out.write(bytes(begin + nbytes - out.tell()))
 
 
-def _pattern(format: str, role: str, columns: int) -> np.ndarray[Any, np.dtype[Any]]:
+def _pattern(format: str, role: str, rows: int, columns: int) -> np.ndarray[Any, np.dtype[Any]]:
     """Weights of about 1 / sqrt(columns), so that a product of unit inputs has about unit size."""
     random = np.random.default_rng([_SEED, columns, *format.encode(), *role.encode()])
     size = columns**-0.5
     if format == "f32":
-        return random.uniform(0.9, 1.1, _PATTERN_ELEMENTS).astype(np.float32)
+        is_norm = rows == 1
+        values = random.uniform(0.9, 1.1, _PATTERN_ELEMENTS) if is_norm else random.normal(0.0, size, _PATTERN_ELEMENTS)
+        return values.astype(np.float32)
     if format == "bf16":
         return (random.normal(0.0, size, _PATTERN_ELEMENTS).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     if role == "scales":

@@ -1,6 +1,6 @@
 """Measures prefill and decode of one model of random_model.SHAPES; writes JSON to stdout.
 
-    python bench/random_speed.py gemma3-1b q4_0 [--folder DIR] [--depth 512] [--repeats 5] [--kernels]
+    python bench/random_speed.py gemma3-1b q4_0 [--folder DIR] [--depth 512] [--batch 8] [--kernels]
 
 Decode draws on the device, greedily. The device is FASTGO_DEVICE's. The weights' file is removed once it is loaded.
 """
@@ -18,6 +18,7 @@ from fastgo.assets.model_folder import ModelFolder
 from fastgo.bench import machine, stages
 from fastgo.bench.kernels import KernelBench
 from fastgo.bench.speed import SpeedTest, run
+from fastgo.bench.stage_times import stage_times
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
 from random_model import SHAPES, write_random_model
@@ -33,8 +34,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     limits = machine.Limits.measure(engine.device)
     tests = [SpeedTest("tg", options.decode, options.depth, batch) for batch in options.batch]
     tests += [SpeedTest("pp", tokens, 0) for tokens in options.prefill]
-    kernels = []
+    kernels, in_pass = [], []
     if options.kernels:
+        in_pass = stage_times(engine, options.depth, 5 * options.repeats)
         kernels += KernelBench(engine, options.depth, 1, options.repeats, limits).rows()
         kernels += KernelBench(engine, 0, max(options.prefill), 3, limits).rows() if options.prefill else []
     return {
@@ -45,6 +47,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load_s": load_seconds,
         "stages": stages.count(engine),
         "tests": [run(engine, test, options.repeats) for test in tests],
+        "stages_in_pass": in_pass,
         "kernels": kernels,
     }
 

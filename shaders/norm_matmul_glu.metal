@@ -6,10 +6,10 @@
 // Grid: (tiles of outputs), as matmul_vector_tile's.
 #include "include/activation.h"
 #include "include/matmul_args.h"
-#include "include/row_tile_norm.h"
+#include "include/row_tile_sums.h"
 
 template <typename Format, uint DEPTH>
-[[max_total_threads_per_threadgroup(MAX_TILE_THREADS)]] kernel void norm_matmul_glu(
+[[max_total_threads_per_threadgroup(TILE_THREAD_LIMIT)]] kernel void norm_matmul_glu(
     constant NormMatmulGluArgs& args [[buffer(0)]], device const uchar* gate [[buffer(1)]],
     device const uchar* up [[buffer(2)]], device const float* x [[buffer(3)]], device const float* weight [[buffer(4)]],
     device const float* branch [[buffer(5), function_constant(has_branch)]],
@@ -18,19 +18,20 @@ template <typename Format, uint DEPTH>
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   ROW_TILE_MEMORY(2);
   threadgroup float norm_scratch[2 * MAX_SIMDGROUPS];
-  TilePlace place = tile_place(group, lane, simdgroup);
+  TilePlace place = place_in_tiles(group, lane, simdgroup, TILE_OUTPUTS);
   Weights matrices[2] = {{gate, args.gate_planes}, {up, args.up_planes}};
   TileStep<Format, 2> ahead[DEPTH];
   fetch_first_steps<Format, 2, DEPTH>(matrices, args.outputs, place, ahead);
   NormInputs inputs = {x, branch, post_weight, weight, args.eps};
-  NormWeights weights;
-  load_norm_weights(inputs, place, weights);
+  NormRow post_weights;
+  load_post_weights(inputs, place, post_weights);
   wait_for_inputs();
-  stage_norm<Format>(inputs, weights, group == 0, stream, place, staged, sums, norm_scratch);
+  NormRow row;
+  load_normed(inputs, post_weights, group == 0, stream, place, norm_scratch, row);
+  stage_row<Format>(row, place, staged, facts);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   float2 totals[2] = {float2(0.0f), float2(0.0f)};
-  uint step = place.part;
-  accumulate_steps<Format, 2, DEPTH>(matrices, args.outputs, place, 0, TILE_STEPS, step, ahead, staged, sums, totals);
+  accumulate_steps<Format, 2, DEPTH>(matrices, args.outputs, place, 0, TILE_STEPS, ahead, staged, facts, totals);
   float total = gather_tile<2>(totals, place, scratch);
   float up_value = simd_shuffle_down(total, TILE_OUTPUTS);
   uint output = place.first_output + lane;
@@ -43,5 +44,5 @@ template <typename Format, uint DEPTH>
   template [[host_name(host)]] kernel decltype(norm_matmul_glu<Format, DEPTH>) norm_matmul_glu<Format, DEPTH>;
 #define INSTANTIATE(name, Format)                              \
   INSTANTIATE_DEPTH("norm_matmul_glu_" #name "_d1", Format, 1) \
-  INSTANTIATE_DEPTH("norm_matmul_glu_" #name "_d3", Format, 3)
+  INSTANTIATE_DEPTH("norm_matmul_glu_" #name "_d2", Format, 2)
 FOR_EACH_TILE_FORMAT(INSTANTIATE)

@@ -5,20 +5,22 @@
 //   sequences (1,) int32 partial (1, heads, splits, head_dim), bests, totals (1, heads, splits) float32, see
 //   attention_split
 //
-// Grid: (heads, splits). Each threadgroup norms and rotates its query; the first part of a head also takes the row's
-// own key and value, and that of a group's first head writes them to the cache, so nobody reads what this stage writes.
-// A lane holds VECTORS runs of WIDTH neighbouring elements: head_dim = 32 * WIDTH * VECTORS. Positions are taken BATCH
-// at a time, so that many loads are on their way at once.
+// Grid: (heads, splits). Every simdgroup norms and rotates the query for itself; the last one of a head's first part
+// also takes the row's own key and value, and that of a group's first head writes them to the cache, so nobody reads
+// what this stage writes. A lane holds VECTORS runs of WIDTH neighbouring elements: head_dim = 32 * WIDTH * VECTORS.
+// Positions are taken BATCH at a time, so that many loads are on their way at once; the first of them, and the angles,
+// before the inputs are there: rows that are read were written by earlier passes, positions at a pass's begin.
 #include <metal_stdlib>
 
 #include "include/attention_split_args.h"
 #include "include/cache_row.h"
+#include "include/early_start.h"
 #include "include/rope_attention_args.h"
 using namespace metal;
 
 constant bool has_head_norm [[function_constant(0)]];
 
-constant constexpr uint SIMDGROUPS = 8;
+constant constexpr uint SIMDGROUPS = 16;
 constant constexpr uint BATCH = 4;
 
 template <typename T, uint WIDTH>
@@ -51,31 +53,166 @@ inline float largest_of(thread const vec<float, WIDTH>* row) {
   return simd_max(largest);
 }
 
-// Called by one simdgroup: x normed, rotated and written to `out`.
-inline void rotate_head(device const float* x, device const float* weight, device const float* frequencies,
-                        uint head_dim, float position, float eps, float factor, uint lane, threadgroup float* out) {
-  float scale = factor;
-  if (has_head_norm) {
-    float squares = 0.0f;
-    for (uint d = lane; d < head_dim; d += 32) {
-      squares += x[d] * x[d];
-    }
-    scale *= precise::rsqrt(simd_sum(squares) / float(head_dim) + eps);
+// What a lane multiplies its elements of a row by: out = x * cosine + partner * sine, where an element's partner is
+// half a head away, and the norm's weight goes with its element.
+template <uint WIDTH, uint VECTORS>
+struct Rotation {
+  vec<float, WIDTH> cosines[VECTORS];
+  vec<float, WIDTH> sines[VECTORS];
+};
+
+template <uint WIDTH, uint VECTORS>
+inline void load_rotation(device const float* frequencies, float position, uint lane,
+                          thread Rotation<WIDTH, VECTORS>& rotation) {
+  const uint half_dim = 16 * WIDTH * VECTORS;
+  bool is_first_half = VECTORS == 2 || lane < 16;
+  for (uint j = 0; j < WIDTH; j++) {
+    float angle = position * frequencies[(lane * WIDTH + j) % half_dim];
+    float sine = precise::sin(angle);
+    rotation.cosines[0][j] = precise::cos(angle);
+    rotation.sines[0][j] = is_first_half ? -sine : sine;
   }
-  uint half_dim = head_dim / 2;
-  for (uint d = lane; d < half_dim; d += 32) {
-    float angle = position * frequencies[d];
-    float c = precise::cos(angle);
-    float s = precise::sin(angle);
-    float first = x[d] * scale * (has_head_norm ? weight[d] : 1.0f);
-    float second = x[d + half_dim] * scale * (has_head_norm ? weight[d + half_dim] : 1.0f);
-    out[d] = first * c - second * s;
-    out[d + half_dim] = second * c + first * s;
+  if (VECTORS == 2) {
+    rotation.cosines[1] = rotation.cosines[0];
+    rotation.sines[1] = -rotation.sines[0];
   }
 }
 
+template <uint WIDTH, uint VECTORS>
+inline void load_row(device const float* x, uint lane, thread vec<float, WIDTH>* row) {
+  for (uint i = 0; i < VECTORS; i++) {
+    row[i] = ((device const vec<float, WIDTH>*)x)[i * 32 + lane];
+  }
+}
+
+// Norms and rotates a row that the lanes of a simdgroup hold together.
+template <uint WIDTH, uint VECTORS>
+inline void rotate_row(thread const Rotation<WIDTH, VECTORS>& rotation, thread const vec<float, WIDTH>* weight,
+                       float eps, float factor, thread vec<float, WIDTH>* row) {
+  float scale = factor;
+  if (has_head_norm) {
+    float squares = 0.0f;
+    for (uint i = 0; i < VECTORS; i++) {
+      squares += dot(row[i], row[i]);
+    }
+    scale *= precise::rsqrt(simd_sum(squares) / float(32 * WIDTH * VECTORS) + eps);
+  }
+  vec<float, WIDTH> scaled[VECTORS];
+  for (uint i = 0; i < VECTORS; i++) {
+    scaled[i] = row[i] * scale;
+    if (has_head_norm) {
+      scaled[i] *= weight[i];
+    }
+  }
+  for (uint i = 0; i < VECTORS; i++) {
+    vec<float, WIDTH> partner = VECTORS == 2 ? scaled[VECTORS - 1 - i] : simd_shuffle_xor(scaled[i], 16);
+    row[i] = scaled[i] * rotation.cosines[i] + partner * rotation.sines[i];
+  }
+}
+
+// A lane's elements of BATCH keys and values.
 template <typename T, uint WIDTH, uint VECTORS>
-kernel void rope_attention_split(
+struct CachedRows {
+  vec<T, WIDTH> keys[BATCH][VECTORS];
+  vec<T, WIDTH> values[BATCH][VECTORS];
+  float key_scales[BATCH];
+  float value_scales[BATCH];
+};
+
+// The caches of a sequence and key head; its rows are numbers first_row and on of all.
+template <typename T>
+struct CacheView {
+  device const T* keys;
+  device const T* values;
+  ulong elements;
+  ulong first_row;
+};
+
+// Positions from `last` on repeat it.
+template <typename T, uint WIDTH, uint VECTORS>
+inline void load_rows(thread const CacheView<T>& cache, uint position, uint last, uint lane,
+                      thread CachedRows<T, WIDTH, VECTORS>& rows) {
+  for (uint b = 0; b < BATCH; b++) {
+    ulong row = cache.first_row + min(position + b, last);
+    rows.key_scales[b] = row_scale(cache.keys, cache.elements, row);
+    rows.value_scales[b] = row_scale(cache.values, cache.elements, row);
+    for (uint i = 0; i < VECTORS; i++) {
+      ulong at = (row * VECTORS + i) * 32 + lane;
+      rows.keys[b][i] = ((device const vec<T, WIDTH>*)cache.keys)[at];
+      rows.values[b][i] = ((device const vec<T, WIDTH>*)cache.values)[at];
+    }
+  }
+}
+
+// A softmax on its way: the best score, the sum of the weights e^(score - best), and of the values so weighted.
+template <uint WIDTH, uint VECTORS>
+struct Running {
+  float best;
+  float total;
+  vec<float, WIDTH> sum[VECTORS];
+};
+
+// Takes the first `count` of the rows.
+template <typename T, uint WIDTH, uint VECTORS>
+inline void attend(thread const CachedRows<T, WIDTH, VECTORS>& rows, uint count, thread const vec<float, WIDTH>* query,
+                   thread Running<WIDTH, VECTORS>& running) {
+  float scores[BATCH];
+  float new_best = running.best;
+  for (uint b = 0; b < BATCH; b++) {
+    float product = 0.0f;
+    for (uint i = 0; i < VECTORS; i++) {
+      product += dot(query[i], loaded<T, WIDTH>(rows.keys[b][i]));
+    }
+    product = simd_sum(product) * rows.key_scales[b];
+    scores[b] = b < count ? product : LOWEST_ATTENTION_SCORE;
+    new_best = max(new_best, scores[b]);
+  }
+  float shrink = precise::exp(running.best - new_best);
+  running.best = new_best;
+  running.total *= shrink;
+  for (uint i = 0; i < VECTORS; i++) {
+    running.sum[i] *= shrink;
+  }
+  for (uint b = 0; b < BATCH; b++) {
+    float weight = b < count ? precise::exp(scores[b] - new_best) : 0.0f;
+    running.total += weight;
+    weight *= rows.value_scales[b];
+    for (uint i = 0; i < VECTORS; i++) {
+      running.sum[i] += weight * loaded<T, WIDTH>(rows.values[b][i]);
+    }
+  }
+}
+
+// The row's own key and value: where `writes`, into the cache as row number `row`, and as the first of a softmax.
+template <typename T, uint WIDTH, uint VECTORS>
+inline void attend_own(thread const vec<float, WIDTH>* key, thread const vec<float, WIDTH>* value, device T* k_cache,
+                       device T* v_cache, ulong elements, ulong row, bool writes, uint lane,
+                       thread const vec<float, WIDTH>* query, thread Running<WIDTH, VECTORS>& running) {
+  bool is_scaled = has_row_scales(k_cache);
+  float key_scale = scale_of_row(k_cache, is_scaled ? largest_of<WIDTH, VECTORS>(key) : 0.0f);
+  float value_scale = scale_of_row(v_cache, is_scaled ? largest_of<WIDTH, VECTORS>(value) : 0.0f);
+  if (writes && lane == 0) {
+    store_row_scale(k_cache, elements, row, key_scale);
+    store_row_scale(v_cache, elements, row, value_scale);
+  }
+  float own = 0.0f;
+  for (uint i = 0; i < VECTORS; i++) {
+    vec<T, WIDTH> stored_key = stored<T, WIDTH>(key[i], key_scale);
+    vec<T, WIDTH> stored_value = stored<T, WIDTH>(value[i], value_scale);
+    if (writes) {
+      ulong at = (row * VECTORS + i) * 32 + lane;
+      ((device vec<T, WIDTH>*)k_cache)[at] = stored_key;
+      ((device vec<T, WIDTH>*)v_cache)[at] = stored_value;
+    }
+    own += dot(query[i], loaded<T, WIDTH>(stored_key)) * key_scale;
+    running.sum[i] = loaded<T, WIDTH>(stored_value) * value_scale;
+  }
+  running.best = simd_sum(own);
+  running.total = 1.0f;
+}
+
+template <typename T, uint WIDTH, uint VECTORS>
+[[max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] kernel void rope_attention_split(
     constant RopeAttentionSplitArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
     device const float* k [[buffer(2)]], device const float* v [[buffer(3)]],
     device const float* q_weight [[buffer(4), function_constant(has_head_norm)]],
@@ -87,8 +224,6 @@ kernel void rope_attention_split(
     uint simdgroup [[simdgroup_index_in_threadgroup]], uint thread_index [[thread_index_in_threadgroup]]) {
   typedef vec<float, WIDTH> Floats;
   const uint head_dim = 32 * WIDTH * VECTORS;
-  threadgroup float query_row[32 * WIDTH * VECTORS];
-  threadgroup float key_row[32 * WIDTH * VECTORS];
   threadgroup float best_of[SIMDGROUPS];
   threadgroup float total_of[SIMDGROUPS];
   threadgroup Floats sums[SIMDGROUPS][32 * VECTORS];
@@ -97,133 +232,75 @@ kernel void rope_attention_split(
   uint kv_head = head / group_heads;
   uint position = min(uint(positions[0]), args.capacity - 1);
   uint sequence = min(uint(sequences[0]), args.num_sequences - 1);
-  ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
-  ulong cache_start = first_row * head_dim;
   ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
-  device const vec<T, WIDTH>* keys = (device const vec<T, WIDTH>*)(k_cache + cache_start) + lane;
-  device const vec<T, WIDTH>* values = (device const vec<T, WIDTH>*)(v_cache + cache_start) + lane;
-  bool is_first = group.y == 0;
-
-  if (simdgroup == 0) {
-    rotate_head(q + head * head_dim, q_weight, frequencies, head_dim, float(position), args.eps, args.scale, lane,
-                query_row);
-  } else if (simdgroup == 1 && is_first) {
-    rotate_head(k + kv_head * head_dim, k_weight, frequencies, head_dim, float(position), args.eps, 1.0f, lane,
-                key_row);
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-
-  Floats query[VECTORS];
-  Floats sum[VECTORS];
-  for (uint i = 0; i < VECTORS; i++) {
-    query[i] = ((threadgroup const Floats*)query_row)[i * 32 + lane];
-    sum[i] = Floats(0.0f);
-  }
-  float best = LOWEST_ATTENTION_SCORE;
-  float total = 0.0f;
-  if (is_first && simdgroup == 0) {
-    Floats key[VECTORS];
-    Floats value[VECTORS];
-    for (uint i = 0; i < VECTORS; i++) {
-      key[i] = ((threadgroup const Floats*)key_row)[i * 32 + lane];
-      value[i] = ((device const Floats*)(v + kv_head * head_dim))[i * 32 + lane];
-    }
-    bool is_scaled = has_row_scales(k_cache);
-    float key_scale = scale_of_row(k_cache, is_scaled ? largest_of<WIDTH, VECTORS>(key) : 0.0f);
-    float value_scale = scale_of_row(v_cache, is_scaled ? largest_of<WIDTH, VECTORS>(value) : 0.0f);
-    bool writes = head % group_heads == 0;
-    if (writes && lane == 0) {
-      store_row_scale(k_cache, elements, first_row + position, key_scale);
-      store_row_scale(v_cache, elements, first_row + position, value_scale);
-    }
-    float own = 0.0f;
-    for (uint i = 0; i < VECTORS; i++) {
-      vec<T, WIDTH> stored_key = stored<T, WIDTH>(key[i], key_scale);
-      vec<T, WIDTH> stored_value = stored<T, WIDTH>(value[i], value_scale);
-      if (writes) {
-        ulong at = cache_start + ulong(position) * head_dim;
-        ((device vec<T, WIDTH>*)(k_cache + at))[i * 32 + lane] = stored_key;
-        ((device vec<T, WIDTH>*)(v_cache + at))[i * 32 + lane] = stored_value;
-      }
-      own += dot(query[i], loaded<T, WIDTH>(stored_key)) * key_scale;
-      sum[i] = loaded<T, WIDTH>(stored_value) * value_scale;
-    }
-    best = simd_sum(own);
-    total = 1.0f;
-  }
-
+  CacheView<T> cache = {k_cache, v_cache, elements, (ulong(sequence) * args.kv_heads + kv_head) * args.capacity};
   uint first_visible = args.window != 0 && position + 1 > args.window ? position + 1 - args.window : 0;
   uint length = (position - first_visible + args.splits - 1) / args.splits;
   uint begin = min(first_visible + group.y * length, position);
   uint end = min(begin + length, position);
-  for (uint p = begin + simdgroup * BATCH; p < end; p += SIMDGROUPS * BATCH) {
-    // Positions beyond the end repeat the last with no weight.
-    Floats key[BATCH][VECTORS];
-    Floats value[BATCH][VECTORS];
-    float key_scale[BATCH];
-    float value_scale[BATCH];
-    for (uint b = 0; b < BATCH; b++) {
-      ulong row = min(p + b, end - 1);
-      key_scale[b] = row_scale(k_cache, elements, first_row + row);
-      value_scale[b] = row_scale(v_cache, elements, first_row + row);
-      for (uint i = 0; i < VECTORS; i++) {
-        ulong at = (row * VECTORS + i) * 32;
-        key[b][i] = loaded<T, WIDTH>(keys[at]);
-        value[b][i] = loaded<T, WIDTH>(values[at]);
-      }
+  uint last = max(end, 1u) - 1;
+  uint p = begin + simdgroup * BATCH;
+  CachedRows<T, WIDTH, VECTORS> next;
+  load_rows(cache, p, last, lane, next);
+  bool takes_own = group.y == 0 && simdgroup == SIMDGROUPS - 1;
+  Rotation<WIDTH, VECTORS> rotation;
+  load_rotation(frequencies, float(position), lane, rotation);
+  Floats query_weight[VECTORS];
+  Floats key_weight[VECTORS];
+  if (has_head_norm) {
+    load_row<WIDTH, VECTORS>(q_weight, lane, query_weight);
+    load_row<WIDTH, VECTORS>(k_weight, lane, key_weight);
+  }
+  wait_for_inputs();
+
+  Floats query[VECTORS];
+  load_row<WIDTH, VECTORS>(q + head * head_dim, lane, query);
+  Running<WIDTH, VECTORS> running;
+  running.best = LOWEST_ATTENTION_SCORE;
+  running.total = 0.0f;
+  for (uint i = 0; i < VECTORS; i++) {
+    running.sum[i] = Floats(0.0f);
+  }
+  if (takes_own) {
+    Floats key[VECTORS];
+    Floats value[VECTORS];
+    load_row<WIDTH, VECTORS>(k + kv_head * head_dim, lane, key);
+    load_row<WIDTH, VECTORS>(v + kv_head * head_dim, lane, value);
+    rotate_row<WIDTH, VECTORS>(rotation, query_weight, args.eps, args.scale, query);
+    rotate_row<WIDTH, VECTORS>(rotation, key_weight, args.eps, 1.0f, key);
+    attend_own<T, WIDTH, VECTORS>(key, value, k_cache, v_cache, elements, cache.first_row + position,
+                                  head % group_heads == 0, lane, query, running);
+  } else {
+    rotate_row<WIDTH, VECTORS>(rotation, query_weight, args.eps, args.scale, query);
+  }
+  for (; p < end; p += SIMDGROUPS * BATCH) {
+    CachedRows<T, WIDTH, VECTORS> rows = next;
+    if (p + SIMDGROUPS * BATCH < end) {
+      load_rows(cache, p + SIMDGROUPS * BATCH, last, lane, next);
     }
-    float score[BATCH];
-    float new_best = best;
-    for (uint b = 0; b < BATCH; b++) {
-      float product = 0.0f;
-      for (uint i = 0; i < VECTORS; i++) {
-        product += dot(query[i], key[b][i]);
-      }
-      product = simd_sum(product) * key_scale[b];
-      score[b] = p + b < end ? product : LOWEST_ATTENTION_SCORE;
-      new_best = max(new_best, score[b]);
-    }
-    float shrink = precise::exp(best - new_best);
-    best = new_best;
-    total *= shrink;
-    for (uint i = 0; i < VECTORS; i++) {
-      sum[i] *= shrink;
-    }
-    for (uint b = 0; b < BATCH; b++) {
-      float weight = p + b < end ? precise::exp(score[b] - new_best) : 0.0f;
-      total += weight;
-      weight *= value_scale[b];
-      for (uint i = 0; i < VECTORS; i++) {
-        sum[i] += weight * value[b][i];
-      }
-    }
+    attend<T, WIDTH, VECTORS>(rows, end - p, query, running);
   }
 
   if (lane == 0) {
-    best_of[simdgroup] = best;
-    total_of[simdgroup] = total;
+    best_of[simdgroup] = running.best;
+    total_of[simdgroup] = running.total;
   }
   for (uint i = 0; i < VECTORS; i++) {
-    sums[simdgroup][i * 32 + lane] = sum[i];
+    sums[simdgroup][i * 32 + lane] = running.sum[i];
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  float overall = best_of[0];
-  for (uint s = 1; s < SIMDGROUPS; s++) {
-    overall = max(overall, best_of[s]);
-  }
-  float part_total = 0.0f;
-  float weights[SIMDGROUPS];
-  for (uint s = 0; s < SIMDGROUPS; s++) {
-    weights[s] = precise::exp(best_of[s] - overall);
-    part_total += total_of[s] * weights[s];
-  }
+  // Lane s has the share of simdgroup s.
+  float own_best = lane < SIMDGROUPS ? best_of[lane] : LOWEST_ATTENTION_SCORE;
+  float overall = simd_max(own_best);
+  float share = lane < SIMDGROUPS ? precise::exp(own_best - overall) : 0.0f;
+  float part_total = simd_sum(lane < SIMDGROUPS ? total_of[lane] * share : 0.0f);
   uint part = head * args.splits + group.y;
-  for (uint d = thread_index; d < head_dim; d += SIMDGROUPS * 32) {
+  if (simdgroup * 32 < head_dim) {
     float weighted = 0.0f;
     for (uint s = 0; s < SIMDGROUPS; s++) {
-      weighted += ((threadgroup const float*)sums[s])[d] * weights[s];
+      weighted += ((threadgroup const float*)sums[s])[thread_index] * simd_shuffle(share, s);
     }
-    partial[part * head_dim + d] = weighted;
+    partial[part * head_dim + thread_index] = weighted;
   }
   if (thread_index == 0) {
     bests[part] = overall;

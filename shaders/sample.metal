@@ -9,7 +9,11 @@
 //     filtered rows what lets `sample` read little: the maxima of its blocks and its mass. Grid: (spans, rows).
 //   sample: -> `token`, also noted in `history` at `positions`; `next_position` = position + 1. Grid: (rows).
 //
+// Settings and positions may lie in the host's memory, so kernels read them before they wait for the logits: nothing
+// but `sample` itself writes them.
+//
 // A block is what four neighbouring threads of sample_partial read: 32 runs of 4 logits, 128 apart.
+#include "include/early_start.h"
 #include "include/philox.h"
 #include "include/sample_select.h"
 
@@ -64,16 +68,16 @@ inline Candidate best_of_group(Candidate mine, threadgroup float* scores, thread
 }
 
 // Random words of four tokens: `id` is the first of them, the others follow SPAN_THREADS apart.
-inline uint4 noise_bits(uint id, uint position, device const SamplingParameters& parameters) {
+inline uint4 noise_bits(uint id, uint position, thread const SamplingParameters& parameters) {
   uint counter = id / NOISE_RUN * (NOISE_RUN / 4) + id % (NOISE_RUN / 4);
   return philox(uint2(parameters.seed_low, parameters.seed_high), uint4(counter, position, 0, 0));
 }
 
-inline float perturbed(float logit, uint bits, device const SamplingParameters& parameters) {
+inline float perturbed(float logit, uint bits, thread const SamplingParameters& parameters) {
   return logit / parameters.temperature - precise::log(exponential(bits));
 }
 
-inline bool is_filtered(device const SamplingParameters& parameters) {
+inline bool is_filtered(thread const SamplingParameters& parameters) {
   return parameters.temperature > 0.0f && (parameters.top_k > 0 || parameters.top_p < 1.0f || parameters.min_p > 0.0f);
 }
 
@@ -99,7 +103,7 @@ inline Candidate best_logit(device const float* row, uint begin, uint end) {
 
 // The same of logits with noise.
 inline Candidate best_drawn(device const float* row, uint begin, uint end, uint position,
-                            device const SamplingParameters& parameter) {
+                            thread const SamplingParameters& parameter) {
   Candidate best = {LOWEST_SCORE, 0xFFFFFFFFu};
   for (uint run = begin; run < end; run += NOISE_RUN) {
     uint4 bits = noise_bits(run, position, parameter);
@@ -122,10 +126,11 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
                            uint thread_index [[thread_index_in_threadgroup]], uint2 spans [[threadgroups_per_grid]]) {
   threadgroup float group_scores[SPAN_SIMDGROUPS];
   threadgroup uint group_ids[SPAN_SIMDGROUPS];
-  device const SamplingParameters& parameter = parameters[min(uint(sequences[group.y]), args.num_sequences - 1)];
+  SamplingParameters parameter = parameters[min(uint(sequences[group.y]), args.num_sequences - 1)];
   bool filtered = is_filtered(parameter);
   bool draws = parameter.temperature > 0.0f && !filtered;
   uint position = uint(positions[group.y]);
+  wait_for_inputs();
   device const float* row = logits + ulong(group.y) * args.vocab_size;
   uint span = group.y * spans.x + group.x;
   uint begin = group.x * SAMPLE_SPAN + thread_index;
@@ -225,7 +230,7 @@ inline uint list_from(uint bound, device const float* row, uint vocab_size, devi
 // The calling thread's best candidate of what is kept.
 template <typename Source>
 inline Candidate draw(thread const Source& source, Cut cut, uint vocab_size, uint position,
-                      device const SamplingParameters& parameters, thread GroupSum& sum) {
+                      thread const SamplingParameters& parameters, thread GroupSum& sum) {
   uint last_tied = cut.ties > 0 ? last_tied_id(source, cut, vocab_size, sum) : 0;
   Candidate mine = {LOWEST_SCORE, 0xFFFFFFFFu};
   for (uint i = sum.thread_index; i < source.size; i += SELECT_THREADS) {
@@ -264,7 +269,7 @@ inline uint find_bound(thread const Row& row, thread const Filter& filter, threa
 }
 
 // The calling thread's best candidate of what top-k, top-p and min-p leave.
-inline Candidate draw_filtered(thread const Row& row, device const SamplingParameters& parameters, float largest,
+inline Candidate draw_filtered(thread const Row& row, thread const SamplingParameters& parameters, float largest,
                                threadgroup uint* keys, threadgroup uint* ids, thread GroupSum& sum) {
   Filter filter = {parameters.top_k, parameters.top_p, parameters.min_p};
   Mass mass = {largest, parameters.temperature};
@@ -302,7 +307,9 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
   threadgroup uint listed_keys[MAX_LISTED];
   threadgroup uint listed_ids[MAX_LISTED];
   uint sequence = min(uint(sequences[row_index]), args.num_sequences - 1);
-  device const SamplingParameters& parameter = parameters[sequence];
+  SamplingParameters parameter = parameters[sequence];
+  int here = positions[row_index];
+  wait_for_inputs();
   uint spans = (args.vocab_size + SAMPLE_SPAN - 1) / SAMPLE_SPAN;
   ulong first_span = ulong(row_index) * spans;
 
@@ -318,7 +325,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
                masses + first_span,
                args.vocab_size,
                spans,
-               uint(positions[row_index])};
+               uint(here)};
     GroupSum sum = {scratch, thread_index, 0};
     mine = draw_filtered(row, parameter, best.score, listed_keys, listed_ids, sum);
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -327,7 +334,6 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
   if (thread_index == 0) {
     // All logits NaN leaves no candidate: an id outside the vocabulary tells the host.
     int id = best.id < args.vocab_size ? int(best.id) : -1;
-    int here = positions[row_index];
     token[row_index] = id;
     history[ulong(sequence) * args.max_positions + min(uint(here), args.max_positions - 1)] = id;
     next_position[row_index] = here + 1;

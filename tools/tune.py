@@ -1,50 +1,117 @@
 """Measures the cuts of the one-row products on a device and rewrites the table of the best.
 
-    python tools/tune.py --device cuda [--format q4_0]... [--write] [--all]
+    python tools/tune.py --device cuda [--format q4_0]... [--shape 12288x4096]... [--jobs 16] [--write] [--all]
 
-The shapes are those of bench/random_model.py. Weights are rotated over more memory than caches hold. Prints one
-line a shape: microseconds, GB/s, the best cut, and what the rule for unmeasured shapes would have taken.
+The shapes are those of bench/random_model.py, each in the kernel that a model's pass runs. Weights are rotated over
+more memory than caches hold. Prints one line a shape: microseconds, GB/s, the best cut, and what the table or, where it
+has none, the rule would have taken.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "bench"))
-
-from fastgo import _fastmetal  # noqa: E402
-from fastgo.assets import quant  # noqa: E402
-from fastgo.engine.devices import open_device, parallel_width  # noqa: E402
-from fastgo.graph.dag import Graph, KernelCall, Node, Storage  # noqa: E402
-from fastgo.graph.lower import pack_arguments  # noqa: E402
-from fastgo.ops import matmul, matmul_glu, vector_cuts, vector_tuning  # noqa: E402
-from fastgo.ops.vector_cuts import Cut  # noqa: E402
+from fastgo import _fastmetal
+from fastgo.assets import quant
+from fastgo.engine.devices import open_device, parallel_width
+from fastgo.graph.dag import Graph, KernelCall, Node, Storage, Tensor
+from fastgo.graph.lower import pack_arguments
+from fastgo.ops import combine_matmul, matmul, norm_matmul_glu, norm_matmul_group, vector_cuts, vector_tuning
+from fastgo.ops.vector_cuts import Cut
 
 _ROTATED_BYTES = 384 << 20
 _MOST_CALLS = 48
 _REPEATS = 5
+_SLOT = 1 << 20  # of an activation
+_HEAD_DIM, _SPLITS = 128, 4  # of the attention that combine_matmul puts together
 
-# kernel, outputs, columns: Gemma 3 1B, then Qwen 3 8B
-SHAPES = (
-    ("matmul_vector", 1024, 1152),
-    ("matmul_vector", 256, 1152),
-    ("matmul_vector", 1152, 1024),
-    ("matmul_glu_vector", 6912, 1152),
-    ("matmul_vector", 1152, 6912),
-    ("matmul_vector", 262144, 1152),
-    ("matmul_vector", 4096, 4096),
-    ("matmul_vector", 1024, 4096),
-    ("matmul_glu_vector", 12288, 4096),
-    ("matmul_vector", 4096, 12288),
-    ("matmul_vector", 151936, 4096),
+
+@dataclass(frozen=True)
+class Product:
+    """A kernel over weights of these outputs each, all with `columns`."""
+
+    kernel: str
+    outputs: tuple[int, ...]
+    columns: int
+
+    @property
+    def total(self) -> int:
+        """The outputs by which the table knows it."""
+        return self.outputs[0] if self.kernel == "norm_matmul_glu" else sum(self.outputs)
+
+    def call(self, format: str, width: int) -> KernelCall:
+        """Its dispatch as a model's pass has it."""
+        graph = Graph(width)
+
+        def row(name: str, columns: int) -> Tensor:
+            return graph.tensor(name, (1, columns), "f32", Storage.STATE)
+
+        def weights(*names: str) -> dict[str, Tensor]:
+            shapes = zip(names, self.outputs, strict=True)
+            return {name: graph.tensor(name, (n, self.columns), format, Storage.WEIGHT) for name, n in shapes}
+
+        y = {"y": row("y", self.outputs[0])}
+        norm = {name: row(name, self.columns) for name in ("x", "branch", "weight")}
+        stream = {"stream": row("stream", self.columns)}
+        if self.kernel == "matmul_vector":
+            node = Node(matmul.MATMUL, {**weights("weight"), "x": norm["x"]}, y, {})
+        elif self.kernel == "combine_matmul":
+            heads = self.columns // _HEAD_DIM
+            parts = {"partial": graph.tensor("partial", (1, heads, _SPLITS, _HEAD_DIM), "f32", Storage.STATE)}
+            parts |= {n: graph.tensor(n, (1, heads, _SPLITS), "f32", Storage.STATE) for n in ("bests", "totals")}
+            node = Node(combine_matmul.COMBINE_MATMUL, {**weights("weight"), **parts}, y, {})
+        elif self.kernel == "norm_matmul_glu":
+            attributes = {"eps": 1e-6, "activation": "silu"}
+            inputs = {**norm, **weights("gate", "up")}
+            node = Node(norm_matmul_glu.NORM_MATMUL_GLU, inputs, {**stream, **y}, attributes)
+        else:
+            names = ("first", "second", "third")
+            outputs = {f"y_{name}": row(name, n) for name, n in zip(names, self.outputs, strict=True)}
+            inputs = {**norm, **weights(*names)}
+            node = Node(norm_matmul_group.NORM_MATMUL_GROUP, inputs, {**stream, **outputs}, {"eps": 1e-6})
+        return node.op.lower(node)[0]
+
+
+# Gemma 3 1B, Qwen 3 8B, and what Qwen 3 30B-A3B has besides experts.
+PRODUCTS = (
+    Product("norm_matmul_group", (1024, 256, 256), 1152),
+    Product("combine_matmul", (1152,), 1024),
+    Product("norm_matmul_glu", (6912, 6912), 1152),
+    Product("matmul_vector", (1152,), 6912),
+    Product("matmul_vector", (262144,), 1152),
+    Product("norm_matmul_group", (4096, 1024, 1024), 4096),
+    Product("combine_matmul", (4096,), 4096),
+    Product("norm_matmul_glu", (12288, 12288), 4096),
+    Product("matmul_vector", (4096,), 12288),
+    Product("matmul_vector", (151936,), 4096),
+    Product("norm_matmul_group", (4096, 512, 512), 2048),
+    Product("combine_matmul", (2048,), 4096),
+    Product("matmul_vector", (151936,), 2048),
 )
+
+
+@contextmanager
+def measured(width: int, product: Product, format: str, cut: Cut) -> Iterator[None]:
+    """Makes the operations take this cut."""
+    key = (width, product.kernel, quant.get_format(format).kernel, product.total, product.columns)
+    before = vector_cuts.MEASURED.get(key)
+    vector_cuts.MEASURED[key] = cut
+    try:
+        yield
+    finally:
+        del vector_cuts.MEASURED[key]
+        if before is not None:
+            vector_cuts.MEASURED[key] = before
 
 
 class Bench:
@@ -61,27 +128,22 @@ class Bench:
         self.weights = device.buffer(self.nbytes, "weights", False)
         for begin in range(0, self.nbytes, pattern.size):
             device.copy(staging, 0, self.weights, begin, min(pattern.size, self.nbytes - begin)).wait()
-        self.vectors = device.buffer(4 << 20, "vectors", False)
+        self.vectors = device.buffer(16 * _SLOT, "vectors", False)
 
-    def seconds(self, kernel: str, format: str, outputs: int, columns: int, cut: Cut) -> float:
+    def seconds(self, product: Product, format: str, cut: Cut) -> float:
         """Of one call, the fixed cost of a stage included."""
-        key = (self.width, kernel, quant.get_format(format).kernel, outputs, columns)
-        vector_cuts.MEASURED[key] = cut
-        try:
-            call = self._call(kernel, format, outputs, columns)
-        finally:
-            del vector_cuts.MEASURED[key]
-        matrices = 2 if kernel == "matmul_glu_vector" else 1
-        nbytes = quant.align_up(quant.total_nbytes(format, outputs, columns))
-        calls = max(1, min(_MOST_CALLS, _ROTATED_BYTES // (nbytes * matrices)))
+        with measured(self.width, product, format, cut):
+            call = product.call(format, self.width)
+        sizes = {
+            outputs: quant.align_up(quant.total_nbytes(format, outputs, product.columns)) for outputs in product.outputs
+        }
+        nbytes = sum(sizes[outputs] for outputs in product.outputs)
+        calls = max(1, min(_MOST_CALLS, _ROTATED_BYTES // nbytes))
         program = self.device.program("tune", True)
         pipeline = self.device.pipeline(call.kernel, dict(call.constants))
         packed = pack_arguments(call.kernel, call.arguments)
         for i in range(calls):
-            first = i * matrices * nbytes
-            weights = [(self.weights, first + m * nbytes) for m in range(matrices)]
-            bindings = [None, *weights, (self.vectors, 0), (self.vectors, 1 << 20)]
-            program.dispatch(pipeline, bindings, packed, call.grid, call.threads)
+            program.dispatch(pipeline, self._bindings(call, i * nbytes, sizes), packed, call.grid, call.threads)
             program.barrier()
         program.finish()
         samples = []
@@ -91,31 +153,46 @@ class Bench:
             samples.append(submission.device_seconds / calls)
         return statistics.median(samples[1:])
 
-    def _call(self, kernel: str, format: str, outputs: int, columns: int) -> KernelCall:
-        graph = Graph(self.width)
-        x = graph.tensor("x", (1, columns), "f32", Storage.STATE)
-        weights = [graph.tensor(name, (outputs, columns), format, Storage.WEIGHT) for name in ("gate", "up")]
-        y = graph.output("y", (1, outputs))
-        if kernel == "matmul_vector":
-            node = Node(matmul.MATMUL, {"weight": weights[0], "x": x}, {"y": y}, {})
-        else:
-            inputs = {"gate": weights[0], "up": weights[1], "x": x}
-            node = Node(matmul_glu.MATMUL_GLU, inputs, {"y": y}, {"activation": "silu"})
-        return node.op.lower(node)[0]
+    def _bindings(
+        self, call: KernelCall, first: int, sizes: dict[int, int]
+    ) -> list[tuple[_fastmetal.Buffer, int] | None]:
+        """Weights one after the other from byte `first`, each activation in a slot of its own."""
+        arguments = [a for a in _fastmetal.kernel(call.kernel)["arguments"] if a["is_buffer"] and a["index"] > 0]
+        bindings: list[tuple[_fastmetal.Buffer, int] | None] = [None] * (1 + max(a["index"] for a in arguments))
+        for slot, argument in enumerate(arguments):
+            tensor = call.buffers[argument["name"]]
+            if tensor is None:
+                continue
+            if tensor.storage is Storage.WEIGHT:
+                bindings[argument["index"]] = (self.weights, first)
+                first += sizes[tensor.shape[0]]
+            else:
+                bindings[argument["index"]] = (self.vectors, slot * _SLOT)
+        return bindings
 
 
-def cuts(kernel: str, format: str, columns: int) -> Iterator[Cut]:
+def cuts(product: Product, format: str) -> Iterator[Cut]:
     """All that are tried."""
-    if format in vector_tuning.TILE_FORMATS:
-        for depth in vector_tuning.TILE_DEPTHS[kernel]:
-            for parts, simdgroups in ((1, 4), (1, 8), (2, 4), (2, 8), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16)):
-                if parts * 32 <= columns:
-                    yield Cut(vector_tuning.TILE_OUTPUTS, parts, simdgroups, depth)
-    for outputs in (1, 2) if kernel == "matmul_glu_vector" else (1, 2, 4):
-        for parts in (1, 2, 4, 8):
-            for simdgroups in sorted({parts, 4, 8}):
-                if simdgroups % parts == 0:
-                    yield Cut(outputs, parts, simdgroups)
+    kernel = quant.get_format(format).kernel
+    if kernel in vector_tuning.TILE_FORMATS:
+        depths = vector_tuning.tile_depths(product.kernel)
+        for depth, parts, simdgroups in itertools.product(depths, (1, 2, 4, 8, 16), (4, 8, 16)):
+            if parts <= simdgroups and parts * 32 <= product.columns:
+                yield Cut(vector_tuning.TILE_OUTPUTS, parts, simdgroups, depth)
+        return
+    widest = (1, 2, 4) if product.kernel == "matmul_vector" else (1, 2)
+    for outputs, parts, simdgroups in itertools.product(widest, (1, 2, 4, 8), (8, 16)):
+        yield Cut(outputs, parts, simdgroups)
+
+
+def compile_all(device: str, jobs: Sequence[tuple[Product, str, Cut]]) -> None:
+    """Puts kernels into the cache on disk; what a process of a pool does."""
+    opened = open_device(device)
+    width = max(parallel_width(opened.info), 2)
+    for product, format, cut in jobs:
+        with measured(width, product, format, cut):
+            call = product.call(format, width)
+        opened.pipeline(call.kernel, dict(call.constants))
 
 
 def write_table(found: dict[tuple[int, str, str, int, int], Cut]) -> None:
@@ -128,31 +205,51 @@ def write_table(found: dict[tuple[int, str, str, int, int], Cut]) -> None:
     path.write_text(f"{head}{annotation}\n{lines}}}\n", encoding="utf-8")
 
 
+def tune(bench: Bench, product: Product, format: str, print_all: bool) -> Cut:
+    """The best cut of a product."""
+    times = {cut: bench.seconds(product, format, cut) for cut in cuts(product, format)}
+    best = min(times, key=times.__getitem__)
+    now = bench.seconds(product, format, present_cut(bench, product, format))
+    nbytes = sum(quant.total_nbytes(format, outputs, product.columns) for outputs in product.outputs)
+    print(
+        f"{product.kernel:18} {format:8} {product.total:6} x {product.columns:5} {times[best] * 1e6:8.2f} us "
+        f"{nbytes / times[best] / 1e9:6.0f} GB/s {tuple(best)}; now {now * 1e6:8.2f} us",
+        flush=True,
+    )
+    if print_all:
+        print("  ", *(f"{tuple(c)}:{s * 1e6:.1f}" for c, s in sorted(times.items(), key=lambda i: i[1])))
+    return best
+
+
+def present_cut(bench: Bench, product: Product, format: str) -> Cut:
+    """The cut that the table or the rule gives."""
+    kernel = quant.get_format(format).kernel
+    return vector_tuning.cut(product.kernel, kernel, product.total, product.columns, bench.width)
+
+
 def main(argv: list[str]) -> int:
     """Measures; returns the exit status."""
     parser = argparse.ArgumentParser(prog="tune", description="Measure the cuts of one-row products.")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--format", action="append", help="weight formats, by default q4_0, int4_g32 and bf16")
+    parser.add_argument("--shape", action="append", help="OUTPUTSxCOLUMNS, by default those of the models")
+    parser.add_argument("--jobs", type=int, default=0, help="processes that compile all kernels beforehand")
     parser.add_argument("--write", action="store_true", help="rewrite the table")
     parser.add_argument("--all", action="store_true", help="print every cut")
     options = parser.parse_args(argv)
+    formats = options.format or ("q4_0", "int4_g32", "bf16")
+    chosen = [p for p in PRODUCTS if options.shape is None or f"{p.total}x{p.columns}" in options.shape]
+    work = [(product, format, cut) for format in formats for product in chosen for cut in cuts(product, format)]
+    if options.jobs:
+        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+            shares = [pool.submit(compile_all, options.device, work[i :: options.jobs]) for i in range(options.jobs)]
+            for share in shares:
+                share.result()
     bench, found = Bench(open_device(options.device)), {}
-    for format in options.format or ("q4_0", "int4_g32", "bf16"):
-        for kernel, outputs, columns in SHAPES:
-            name = quant.get_format(format).kernel
-            times = {cut: bench.seconds(kernel, format, outputs, columns, cut) for cut in cuts(kernel, name, columns)}
-            best = min(times, key=times.__getitem__)
-            rule = vector_tuning.cut(kernel, name, outputs, columns, bench.width)
-            matrices = 2 if kernel == "matmul_glu_vector" else 1
-            rate = quant.total_nbytes(format, outputs, columns) * matrices / times[best] / 1e9
-            print(
-                f"{kernel:18} {format:8} {outputs:6} x {columns:5} {times[best] * 1e6:8.2f} us {rate:6.0f} GB/s "
-                f"{tuple(best)}; rule {tuple(rule)} {times.get(rule, float('nan')) * 1e6:8.2f} us",
-                flush=True,
-            )
-            if options.all:
-                print("  ", *(f"{tuple(c)}:{s * 1e6:.1f}" for c, s in sorted(times.items(), key=lambda i: i[1])))
-            found[bench.width, kernel, name, outputs, columns] = best
+    for format, product in itertools.product(formats, chosen):
+        kernel = quant.get_format(format).kernel
+        key = (bench.width, product.kernel, kernel, product.total, product.columns)
+        found[key] = tune(bench, product, format, options.all)
     if options.write:
         write_table(found)
     return 0

@@ -88,6 +88,7 @@ Pipeline Pipelines::build(const ShaderFile& file, const KernelReflection& kernel
   const auto descriptor = NS::TransferPtr(MTL::ComputePipelineDescriptor::alloc()->init());
   descriptor->setComputeFunction(function.get());
   descriptor->setSupportIndirectCommandBuffers(true);
+  descriptor->setThreadGroupSizeIsMultipleOfThreadExecutionWidth(true);
   descriptor->setLabel(ns_string(kernel.name));
   auto state =
       NS::TransferPtr(device_->newComputePipelineState(descriptor.get(), MTL::PipelineOptionNone, nullptr, &error));

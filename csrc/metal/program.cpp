@@ -27,7 +27,10 @@ void check(const Dispatch& dispatch) {
   const std::string name = kernel.name;
   if (dispatch.bindings.size() > max_bindings) throw Error("kernel " + name + " is given too many buffers");
   const NS::UInteger threads = dispatch.threads.width * dispatch.threads.height * dispatch.threads.depth;
-  if (threads == 0 || threads > dispatch.pipeline->state->maxTotalThreadsPerThreadgroup()) {
+  const MTL::ComputePipelineState& state = *dispatch.pipeline->state.get();
+  // Pipelines promise that threadgroups are made of whole simdgroups.
+  const bool is_whole = threads % state.threadExecutionWidth() == 0;
+  if (threads == 0 || !is_whole || threads > state.maxTotalThreadsPerThreadgroup()) {
     throw Error("kernel " + name + " can't run " + std::to_string(threads) + " threads a threadgroup");
   }
   if (dispatch.grid.width * dispatch.grid.height * dispatch.grid.depth == 0) {

@@ -121,6 +121,8 @@ class Driver {
   virtual ~Driver() = default;
 
   virtual const DeviceInfo& info() const = 0;
+  // Bytes that a program may hope to get: info()'s until the device is in use, then what others leave of them.
+  virtual std::uint64_t working_set() const { return info().recommended_working_set; }
 
   // Zeroed memory, aligned to placement_alignment at least; false if there is not enough.
   virtual bool allocate(std::uint64_t length, Storage storage, Memory* memory) = 0;
@@ -129,10 +131,11 @@ class Driver {
   virtual bool import_host(void* pointer, std::uint64_t length, Memory* memory) = 0;
   virtual void release_import(const Memory& memory) = 0;
 
-  // Null, and the reason in `error`, on failure.
+  // Null, and the reason in `error`, on failure. `whole_simdgroups`: every threadgroup will be made of full simdgroups,
+  // whose lanes return together or not at all.
   virtual std::unique_ptr<ShaderLibrary> find_library(const std::string& source, std::string* error) = 0;
   virtual std::unique_ptr<Pipeline> make_pipeline(const ShaderLibrary& library, std::uint32_t kernel,
-                                                  const std::vector<ConstantSetting>& constants,
+                                                  const std::vector<ConstantSetting>& constants, bool whole_simdgroups,
                                                   std::string* error) = 0;
 
   // The pipelines and memory of the commands outlive the program's last run. `replayed`: it will run many times.

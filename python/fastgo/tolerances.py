@@ -14,8 +14,8 @@ from types import MappingProxyType
 from fastgo.assets.quant import get_format
 
 # By operation and by what the kernel computes with. Attention: of scores around 100, whose rounding is that of the
-# exponent. Matmul: inputs with an outlier of 30 standard deviations, which coarsens the integers of its block; tiles of
-# one row on NVIDIA take inputs of 17 bits.
+# exponent. Matmul: inputs with an outlier of 30 standard deviations, which coarsens the integers of its block; so do
+# the CPU's one-row products of quantised weights, and NVIDIA's of 4-bit ones.
 # rope_cache in int8: in steps between the integers of a row.
 KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
     {
@@ -82,12 +82,17 @@ def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: i
     return "float32"
 
 
+_TILE_FORMATS = ("q4_0", "q4_1", "q4_k", "int4")  # of the shaders: their inputs become integers on NVIDIA
+
+
 def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     """What matmul computes with: a key of KERNELS. `instruction_set`: of the native kernels, or "msl", "device"."""
     if instruction_set in ("msl", "device") and rows > 16 and format != "f32":
         return "bfloat16"
     if instruction_set == "avx512_amx" and rows > 16 and format != "f32":
         return "bfloat16"
+    if instruction_set == "device" and rows == 1 and get_format(format).kernel in _TILE_FORMATS:
+        return "int16 activations"
     if get_format(format).group_size is not None:
         return "float32"
     is_quantised = get_format(format).is_quantised

@@ -45,7 +45,7 @@ inline void fetch_batch_step(thread const TilePair& pair, uint lane, uint step, 
   // Chunks beyond the last and outputs beyond the last repeat those; inputs beyond the last column count as zero.
   uint chunk = min(step * TILE_LANES + lane % TILE_LANES, chunks - 1);
   for (uint i = 0; i < BATCH_TILES * 2; i++) {
-    ulong row = min(pair.first_outputs[i / 2] + lane / TILE_LANES + i % 2 * 8, pair.outputs - 1);
+    uint row = min(pair.first_outputs[i / 2] + lane / TILE_LANES + i % 2 * 8, pair.outputs - 1);
     fetched.bits[i] = plane<uint4>(pair.matrices[i / 2], LOW)[row * chunks + chunk];
     fetched.format[i].load(pair.matrices[i / 2], row, chunks, chunk);
   }

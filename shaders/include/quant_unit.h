@@ -79,8 +79,11 @@ template <>
 struct Unit<Float<half>> : RunUnit {
   static float product(thread const Weights& weights, ulong row, uint row_blocks, uint unit,
                        thread const UnitInputs& inputs) {
-    uint4 bits = plane<uint4>(weights, LOW)[row * row_blocks * UNITS_PER_BLOCK + unit];
-    return unit_dot(float4(as_type<half4>(bits.xy)), float4(as_type<half4>(bits.zw)), inputs);
+    return run_dot(plane<uint4>(weights, LOW)[row * row_blocks * UNITS_PER_BLOCK + unit], inputs.first, inputs.second);
+  }
+
+  static float run_dot(uint4 bits, float4 first, float4 second) {
+    return dot(float4(as_type<half4>(bits.xy)), first) + dot(float4(as_type<half4>(bits.zw)), second);
   }
 };
 
@@ -88,11 +91,14 @@ template <>
 struct Unit<Float<bfloat>> : RunUnit {
   static float product(thread const Weights& weights, ulong row, uint row_blocks, uint unit,
                        thread const UnitInputs& inputs) {
-    uint4 bits = plane<uint4>(weights, LOW)[row * row_blocks * UNITS_PER_BLOCK + unit];
+    return run_dot(plane<uint4>(weights, LOW)[row * row_blocks * UNITS_PER_BLOCK + unit], inputs.first, inputs.second);
+  }
+
+  static float run_dot(uint4 bits, float4 first, float4 second) {
     uint4 even = bits << uint4(16);
     uint4 odd = bits & uint4(0xFFFF0000);
-    return unit_dot(as_type<float4>(uint4(even.x, odd.x, even.y, odd.y)),
-                    as_type<float4>(uint4(even.z, odd.z, even.w, odd.w)), inputs);
+    return dot(as_type<float4>(uint4(even.x, odd.x, even.y, odd.y)), first) +
+           dot(as_type<float4>(uint4(even.z, odd.z, even.w, odd.w)), second);
   }
 };
 

@@ -2,8 +2,8 @@
 //
 // Columns go in chunks of 32 nibbles, which are 16 bytes: byte j holds column j below and column j + 16 above. Four
 // chunks make a step: lane l has chunk l % 4 of rows l / 4 and l / 4 + 8;
-// afterwards the parts of four neighbouring lanes are added. The row of inputs is staged in threadgroup memory, in an
-// order of the device's own. On NVIDIA a step is products of matrices: compat/metal_cuda/row_tile.h.
+// afterwards the parts of four neighbouring lanes are added. The row of inputs is staged in threadgroup memory, in a
+// form of the device's own. On NVIDIA a step is products of integer matrices: compat/metal_cuda/row_tile.h.
 #pragma once
 
 #include <metal_stdlib>
@@ -21,18 +21,48 @@ inline float4 nibbles_minus_8(uint4 shifted) {
   return as_type<float4>((shifted & uint4(0x00780000)) | uint4(0x41800000)) - 24.0f;
 }
 
+// A row of inputs is staged in pieces of so many columns: 28 KB of the 32 KB that every device has.
+constant constexpr uint STAGED_COLUMNS = 7168;
+
+// Four staged columns, and what a chunk keeps beside its columns.
+typedef float4 StagedFour;
+struct StagedFacts {
+  float sum;
+};
+
 // What a lane multiplies its weights with.
 struct TileInputs {
   threadgroup const float4* fours;
+  float sum;
 };
 
-// `index` counts the row's columns in fours.
-inline void stage_inputs(threadgroup float4* staged, uint index, float4 values) { staged[index] = values; }
+inline TileInputs no_inputs() { return {nullptr, 0.0f}; }
 
-// `chunk` counts from the begin of what is staged.
-inline TileInputs load_inputs(threadgroup const float4* staged, uint chunk, uint) {
-  return {staged + chunk * (CHUNK_COLUMNS / 4)};
+// Called by whole simdgroups, whose lanes have neighbouring fours; `index` counts the row's columns in fours.
+template <bool NEEDS_SUM>
+inline void stage_inputs(threadgroup StagedFour* staged, threadgroup StagedFacts* facts, uint index, float4 values) {
+  staged[index] = values;
+  if (NEEDS_SUM) {
+    float sum = (values.x + values.y) + (values.z + values.w);
+    sum += simd_shuffle_xor(sum, 1);
+    sum += simd_shuffle_xor(sum, 2);
+    sum += simd_shuffle_xor(sum, 4);
+    if (index % 8 == 0) {
+      facts[index / 8].sum = sum;
+    }
+  }
 }
+
+// `chunk` counts from the begin of what is staged. `inputs` is no_inputs(), or what the same lane loaded before.
+template <bool NEEDS_SUM>
+inline void load_inputs(threadgroup const StagedFour* staged, threadgroup const StagedFacts* facts, uint chunk, uint,
+                        thread TileInputs& inputs) {
+  inputs.fours = staged + chunk * (CHUNK_COLUMNS / 4);
+  inputs.sum = NEEDS_SUM ? facts[chunk].sum : 0.0f;
+}
+
+// The sum of a chunk's inputs.
+inline float sum_of(thread const TileInputs& inputs) { return inputs.sum; }
 
 inline float chunk_dot(uint4 bits, threadgroup const float4* inputs) {
   float4 sums = float4(0.0f);

@@ -1,7 +1,7 @@
 // The weight formats whose one-row products go in tiles of sixteen outputs: what stands beside their nibbles.
 //
-// load() only reads, so that many loads can be under way; scale() and shift() come later. A weight is its
-// nibble less 8 times scale plus shift.
+// load() only reads, so that many loads can be under way; scale() and shift() come later. A weight is its nibble less 8
+// times scale plus shift. Blocks are counted in 32 bits, which spares registers.
 #pragma once
 
 #include "quant.h"
@@ -15,7 +15,7 @@ struct TileFormat<Q4_0> {
   enum : bool { HAS_SHIFT = false };
   half factor;
 
-  void load(thread const Weights& weights, ulong row, uint row_blocks, uint block) {
+  void load(thread const Weights& weights, uint row, uint row_blocks, uint block) {
     factor = plane<half>(weights, SCALES)[row * row_blocks + block];
   }
   float scale() const { return float(factor); }
@@ -28,7 +28,7 @@ struct TileFormat<Q4_1> {
   half factor;
   half least;
 
-  void load(thread const Weights& weights, ulong row, uint row_blocks, uint block) {
+  void load(thread const Weights& weights, uint row, uint row_blocks, uint block) {
     factor = plane<half>(weights, SCALES)[row * row_blocks + block];
     least = plane<half>(weights, MINS)[row * row_blocks + block];
   }
@@ -44,8 +44,8 @@ struct TileFormat<Q4_K> {
   uchar factor;
   uchar least;
 
-  void load(thread const Weights& weights, ulong row, uint row_blocks, uint block) {
-    ulong index = row * row_blocks + block;
+  void load(thread const Weights& weights, uint row, uint row_blocks, uint block) {
+    uint index = row * row_blocks + block;
     super_scale = plane<half>(weights, SUPER_SCALES)[index / BLOCKS_PER_SUPER_BLOCK];
     super_least = plane<half>(weights, SUPER_MINS)[index / BLOCKS_PER_SUPER_BLOCK];
     factor = plane<uchar>(weights, SCALES)[index];
@@ -61,8 +61,10 @@ struct TileFormat<Int4> {
   half factor;
   uchar zero;
 
-  void load(thread const Weights& weights, ulong row, uint row_blocks, uint block) {
-    ulong group = group_index(weights, row, row_blocks * WEIGHTS_PER_BLOCK, block);
+  void load(thread const Weights& weights, uint row, uint row_blocks, uint block) {
+    // A group is a whole row, or a power of two of blocks.
+    uint group_blocks = weights.planes[GROUP_BLOCKS];
+    uint group = group_blocks == row_blocks ? row : (row * row_blocks + block) >> ctz(group_blocks);
     factor = plane<half>(weights, SCALES)[group];
     zero = has_zero_points(weights) ? plane<uchar>(weights, MINS)[group] : uchar(8);
   }

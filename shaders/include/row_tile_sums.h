@@ -1,44 +1,26 @@
 // The sums of one-row products in tiles of sixteen outputs, from weights fetched ahead.
 //
-// `parts` simdgroups of a threadgroup share a tile: each takes every `parts`-th step of four chunks. A simdgroup holds
-// the weights of DEPTH steps in registers, the first of them fetched before the inputs are there.
+// A step is four chunks. A simdgroup holds the weights of DEPTH steps in registers, the first of them fetched before
+// the inputs are there.
 #pragma once
 
 #include "early_start.h"
+#include "row_cut.h"
+#include "row_norm.h"
 #include "row_tile_format.h"
 
-// A row of inputs is staged in pieces: 28 KB of the 32 KB that every device has.
-constant constexpr uint STAGED_COLUMNS = 7168;
-constant constexpr uint STAGED_AT_ONCE = 4;
 constant constexpr uint STEP_COLUMNS = TILE_LANES * CHUNK_COLUMNS;
-constant constexpr uint MAX_TILE_SIMDGROUPS = 16;
-constant constexpr uint MAX_TILE_THREADS = MAX_TILE_SIMDGROUPS * 32;
-
-// A pipeline is made for one shape and cut, so that all counts are known when it is compiled.
-constant uint tile_columns [[function_constant(0)]];
-constant uint tile_parts [[function_constant(1)]];       // a power of two
-constant uint tile_simdgroups [[function_constant(2)]];  // of a threadgroup, a multiple of the parts
+// More than are launched: the limit is what tells compilers how many registers a thread may have, and three
+// threadgroups of eight simdgroups are to fit a core.
+constant constexpr uint TILE_THREAD_LIMIT = 768;
 
 #define TILE_STEPS ((tile_columns + STEP_COLUMNS - 1) / STEP_COLUMNS)
 
-// Threadgroup memory of a kernel; `sums` are those of each chunk's inputs.
-#define ROW_TILE_MEMORY(MATRICES)                         \
-  threadgroup float4 staged[STAGED_COLUMNS / 4];          \
-  threadgroup float sums[STAGED_COLUMNS / CHUNK_COLUMNS]; \
+// Threadgroup memory of a kernel.
+#define ROW_TILE_MEMORY(MATRICES)                                \
+  threadgroup StagedFour staged[STAGED_COLUMNS / 4];             \
+  threadgroup StagedFacts facts[STAGED_COLUMNS / CHUNK_COLUMNS]; \
   threadgroup float scratch[MAX_TILE_SIMDGROUPS * TILE_OUTPUTS * MATRICES]
-
-// Where a simdgroup stands.
-struct TilePlace {
-  uint lane;
-  uint simdgroup;
-  uint part;
-  uint first_output;
-};
-
-inline TilePlace tile_place(uint group, uint lane, uint simdgroup) {
-  uint tile = group * (tile_simdgroups / tile_parts) + simdgroup / tile_parts;
-  return {lane, simdgroup, simdgroup % tile_parts, tile * TILE_OUTPUTS};
-}
 
 // A lane's weights of one step.
 template <typename Format, uint MATRICES>
@@ -57,47 +39,47 @@ inline void fetch_step(thread const Weights* matrices, uint outputs, thread cons
   // Chunks beyond the last and outputs beyond the last repeat those; inputs beyond the last column are zero.
   uint chunk = min(step * TILE_LANES + place.lane % TILE_LANES, chunks - 1);
   for (uint i = 0; i < MATRICES * 2; i++) {
-    ulong row = min(place.first_output + place.lane / TILE_LANES + i % 2 * 8, outputs - 1);
+    uint row = min(place.first_output + place.lane / TILE_LANES + i % 2 * 8, outputs - 1);
     fetched.bits[i] = plane<uint4>(matrices[i / 2], LOW)[row * chunks + chunk];
     fetched.format[i].load(matrices[i / 2], row, chunks, chunk);
   }
 }
 
-template <typename Format>
-inline void stage_four(float4 values, uint index, uint lane, threadgroup float4* staged, threadgroup float* sums) {
-  stage_inputs(staged, index, values);
-  if (TileFormat<Format>::HAS_SHIFT) {
-    float sum = (values.x + values.y) + (values.z + values.w);
-    sum += simd_shuffle_xor(sum, 1);
-    sum += simd_shuffle_xor(sum, 2);
-    sum += simd_shuffle_xor(sum, 4);
-    if (lane % 8 == 0) {
-      sums[index / 8] = sum;
-    }
-  }
-}
-
 // Columns from `begin` on, zeros after the last, so that whole steps are there.
 template <typename Format>
-inline void stage_piece(device const float* x, uint begin, thread const TilePlace& place, threadgroup float4* staged,
-                        threadgroup float* sums) {
+inline void stage_piece(device const float* x, uint begin, thread const TilePlace& place,
+                        threadgroup StagedFour* staged, threadgroup StagedFacts* facts) {
   uint count = min(tile_columns - begin, STAGED_COLUMNS);
   uint fours = (count + STEP_COLUMNS - 1) / STEP_COLUMNS * STEP_COLUMNS / 4;
   uint threads = tile_simdgroups * 32;
   uint rounds = (fours + threads - 1) / threads;
   uint first = place.simdgroup * 32 + place.lane;
   // Several loads are under way before the first is used.
-  for (uint round = 0; round < rounds; round += STAGED_AT_ONCE) {
-    float4 values[STAGED_AT_ONCE];
-    for (uint i = 0; i < STAGED_AT_ONCE && round + i < rounds; i++) {
+  for (uint round = 0; round < rounds; round += ROW_FOURS) {
+    float4 values[ROW_FOURS];
+    for (uint i = 0; i < ROW_FOURS && round + i < rounds; i++) {
       uint index = first + (round + i) * threads;
       values[i] = index * 4 < count ? *(device const float4*)(x + begin + index * 4) : float4(0.0f);
     }
-    for (uint i = 0; i < STAGED_AT_ONCE && round + i < rounds; i++) {
+    for (uint i = 0; i < ROW_FOURS && round + i < rounds; i++) {
       uint index = first + (round + i) * threads;
       if (index < fours) {
-        stage_four<Format>(values[i], index, place.lane, staged, sums);
+        stage_inputs<TileFormat<Format>::HAS_SHIFT>(staged, facts, index, values[i]);
       }
+    }
+  }
+}
+
+// A row that the threads hold, as load_normed gives it; zeros after the last column, so that whole steps are there.
+template <typename Format>
+inline void stage_row(thread const NormRow& row, thread const TilePlace& place, threadgroup StagedFour* staged,
+                      threadgroup StagedFacts* facts) {
+  uint threads = tile_simdgroups * 32;
+  uint fours = TILE_STEPS * STEP_COLUMNS / 4;
+  for (uint i = 0; i < ROW_FOURS; i++) {
+    uint index = place.simdgroup * 32 + place.lane + i * threads;
+    if (i * threads < fours && index < fours) {
+      stage_inputs<TileFormat<Format>::HAS_SHIFT>(staged, facts, index, row.fours[i]);
     }
   }
 }
@@ -111,26 +93,33 @@ inline void fetch_first_steps(thread const Weights* matrices, uint outputs, thre
   }
 }
 
-// Adds this lane's parts of its two rows of every matrix, over its steps from `step` to before `end`, to `totals`. What
-// is staged begins with step `first`.
+// Adds this lane's parts of its two rows of every matrix, over its steps from `first`, with which begins what is
+// staged, to before `end`, to `totals`. Each place of `ahead` gets its next step's weights as soon as it is used up.
 template <typename Format, uint MATRICES, uint DEPTH>
 inline void accumulate_steps(thread const Weights* matrices, uint outputs, thread const TilePlace& place, uint first,
-                             uint end, thread uint& step, thread TileStep<Format, MATRICES>* ahead,
-                             threadgroup const float4* staged, threadgroup const float* sums, thread float2* totals) {
-  for (; step < end; step += tile_parts) {
-    TileStep<Format, MATRICES> now = ahead[0];
-    for (uint i = 1; i < DEPTH; i++) {
-      ahead[i - 1] = ahead[i];
-    }
-    fetch_step<Format, MATRICES>(matrices, outputs, place, step + DEPTH * tile_parts, ahead[DEPTH - 1]);
-    uint chunk = (step - first) * TILE_LANES + place.lane % TILE_LANES;
-    TileInputs inputs = load_inputs(staged, chunk, place.lane);
-    for (uint m = 0; m < MATRICES; m++) {
-      float2 products = tile_products(now.bits[m * 2], now.bits[m * 2 + 1], inputs);
-      thread const TileFormat<Format>* format = now.format + m * 2;
-      totals[m] += float2(format[0].scale(), format[1].scale()) * products;
-      if (TileFormat<Format>::HAS_SHIFT) {
-        totals[m] += float2(format[0].shift(), format[1].shift()) * sums[chunk];
+                             uint end, thread TileStep<Format, MATRICES>* ahead, threadgroup const StagedFour* staged,
+                             threadgroup const StagedFacts* facts, thread float2* totals) {
+  TileInputs inputs = no_inputs();
+  uint round = DEPTH * tile_parts;
+  for (uint begin = first / round * round + place.part; begin < end; begin += round) {
+#pragma unroll
+    for (uint i = 0; i < DEPTH; i++) {
+      uint step = begin + i * tile_parts;
+      if (step < first || step >= end) {
+        continue;
+      }
+      uint chunk = (step - first) * TILE_LANES + place.lane % TILE_LANES;
+      load_inputs<TileFormat<Format>::HAS_SHIFT>(staged, facts, chunk, place.lane, inputs);
+      for (uint m = 0; m < MATRICES; m++) {
+        float2 products = tile_products(ahead[i].bits[m * 2], ahead[i].bits[m * 2 + 1], inputs);
+        thread const TileFormat<Format>* format = ahead[i].format + m * 2;
+        totals[m] += float2(format[0].scale(), format[1].scale()) * products;
+        if (TileFormat<Format>::HAS_SHIFT) {
+          totals[m] += float2(format[0].shift(), format[1].shift()) * sum_of(inputs);
+        }
+      }
+      if (round < TILE_STEPS) {
+        fetch_step<Format, MATRICES>(matrices, outputs, place, step + round, ahead[i]);
       }
     }
   }
@@ -140,16 +129,15 @@ inline void accumulate_steps(thread const Weights* matrices, uint outputs, threa
 template <typename Format, uint MATRICES, uint DEPTH>
 inline void accumulate_tile(thread const Weights* matrices, device const float* x, uint outputs,
                             thread const TilePlace& place, thread TileStep<Format, MATRICES>* ahead,
-                            threadgroup float4* staged, threadgroup float* sums, thread float2* totals) {
-  uint step = place.part;
+                            threadgroup StagedFour* staged, threadgroup StagedFacts* facts, thread float2* totals) {
   for (uint first = 0; first < TILE_STEPS; first += STAGED_COLUMNS / STEP_COLUMNS) {
     if (first > 0) {
       threadgroup_barrier(mem_flags::mem_threadgroup);
     }
-    stage_piece<Format>(x, first * STEP_COLUMNS, place, staged, sums);
+    stage_piece<Format>(x, first * STEP_COLUMNS, place, staged, facts);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     uint end = min(first + STAGED_COLUMNS / STEP_COLUMNS, TILE_STEPS);
-    accumulate_steps<Format, MATRICES, DEPTH>(matrices, outputs, place, first, end, step, ahead, staged, sums, totals);
+    accumulate_steps<Format, MATRICES, DEPTH>(matrices, outputs, place, first, end, ahead, staged, facts, totals);
   }
 }
 

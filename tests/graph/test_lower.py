@@ -209,6 +209,7 @@ class Dispatch:
         ({"grid": (0, 1, 1)}, "empty grid"),
         ({"threads": (0, 1, 1)}, "can't run 0 threads"),
         ({"threads": (4096, 1, 1)}, "can't run 4096 threads"),
+        ({"threads": (48, 1, 1)}, "can't run 48 threads"),
         ({"bindings": [None] * 40}, "too many buffers"),
     ],
 )

@@ -36,7 +36,7 @@ def calls_of_a_row(width: int, head_dim: int) -> list[KernelCall]:
 def test_a_row_is_spread_over_the_cores_of_a_gpu(head_dim: int) -> None:
     split, product = calls_of_a_row(WIDTH, head_dim)
     assert split.kernel == f"rope_attention_split_f16_d{head_dim}"
-    assert split.grid == (4, 16, 1)
+    assert split.grid == (4, 8, 1)
     assert product.kernel.startswith("combine_matmul_q4_0_d")
 
 
@@ -48,9 +48,10 @@ def test_a_row_stays_whole_on_a_cpu() -> None:
 @pytest.mark.parametrize("outputs", [1, 33, 1152, 262144])
 @pytest.mark.parametrize("columns", [32, 1152, 12288])
 def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) -> None:
-    for kernel in ("matmul_vector", "matmul_glu_vector"):
-        cut = vector_tuning.cut(kernel, "q4_0", outputs, columns, width)
-        assert cut.simdgroups % cut.parts == 0
-        assert cut.simdgroups <= (vector_tuning.TILE_MOST_PARTS if cut.depth else 8)
-        assert cut.outputs in ((vector_tuning.TILE_OUTPUTS,) if cut.depth else (1, 2))
-        assert cut.depth in (0, *vector_tuning.TILE_DEPTHS[kernel])
+    for kernel in ("matmul_vector", "matmul_glu_vector", "norm_matmul_group", "norm_matmul_glu", "combine_matmul"):
+        for format in ("q4_0", "bf16"):
+            cut = vector_tuning.cut(kernel, format, outputs, columns, width)
+            assert cut.simdgroups % cut.parts == 0
+            assert cut.simdgroups <= vector_tuning.TILE_MOST_PARTS
+            assert cut.outputs in ((vector_tuning.TILE_OUTPUTS,) if cut.depth else (1, 2, 4))
+            assert cut.depth in (0, *vector_tuning.tile_depths(kernel))

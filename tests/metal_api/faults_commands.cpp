@@ -106,6 +106,18 @@ FAULT(threadgroup_memory_total, "kernel \"large_memory\" would use 40000 bytes o
   encoding.encoder->dispatchThreads(along_x(16), along_x(16));
 }
 
+FAULT(broken_simdgroups, "threadsPerThreadgroup 48 x 1 x 1 leaves simdgroups incomplete") {
+  const Line line;
+  line.encoder->setComputePipelineState(pipeline("line", false, true).get());
+  line.encoder->dispatchThreads(along_x(48), along_x(48));
+}
+
+FAULT(broken_last_simdgroup, "threadsPerThreadgroup 32 x 1 x 1 leaves simdgroups incomplete") {
+  const Line line;
+  line.encoder->setComputePipelineState(pipeline("line", false, true).get());
+  line.encoder->dispatchThreads(along_x(16), along_x(32));
+}
+
 FAULT(too_many_threads, "threadsPerThreadgroup 64 x 32 x 1 is above the limit of 1024 of kernel \"line\"") {
   Line().encoder->dispatchThreads(along_x(16), MTL::Size(64, 32, 1));
 }

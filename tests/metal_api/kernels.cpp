@@ -28,12 +28,13 @@ NS::SharedPtr<MTL::Library> library(const std::string& file) {
   return made;
 }
 
-NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indirect) {
+NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indirect, bool whole_simdgroups) {
   const auto function = NS::TransferPtr(library()->newFunction(text(kernel)));
   CHECK(function);
   const auto descriptor = NS::TransferPtr(MTL::ComputePipelineDescriptor::alloc()->init());
   descriptor->setComputeFunction(function.get());
   descriptor->setSupportIndirectCommandBuffers(indirect);
+  descriptor->setThreadGroupSizeIsMultipleOfThreadExecutionWidth(whole_simdgroups);
   descriptor->setLabel(text(kernel));
   NS::Error* error = nullptr;
   auto made =

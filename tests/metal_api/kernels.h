@@ -15,7 +15,8 @@ namespace metal_api {
 MTL::Device* device();
 // The library of a .metal file of this folder.
 NS::SharedPtr<MTL::Library> library(const std::string& file = "kernels");
-NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indirect = false);
+NS::SharedPtr<MTL::ComputePipelineState> pipeline(const char* kernel, bool indirect = false,
+                                                  bool whole_simdgroups = false);
 NS::SharedPtr<MTL::CommandQueue> make_queue();
 NS::String* text(const std::string& value);
 

@@ -146,7 +146,8 @@ def _rope_cache(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, T
 def _rope_attention(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     caches = {name: graph.alias(t[name]) for name in ("k_cache", "v_cache")}
     _, _, capacity, head_dim = t["k_cache"].shape
-    parts = split_outputs(graph, t["q"].shape[1] // head_dim, head_dim, capacity)
+    span = min(capacity, attributes["window"] or capacity)
+    parts = split_outputs(graph, t["q"].shape[1] // head_dim, head_dim, span)
     outputs = {**caches, "y": graph.output("y", t["q"].shape), **parts}
     inputs = {name: tensor for name, tensor in t.items() if name not in caches}
     graph.add_node(ROPE_ATTENTION, inputs, outputs, **attributes)

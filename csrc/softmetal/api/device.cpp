@@ -68,7 +68,8 @@ BufferImpl* allocate_buffer(DeviceImpl* device, std::uint64_t length, MTL::Resou
   return make_object<BufferImpl>(device, BufferImpl::Origin::allocated, memory, options);
 }
 
-ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function* function, NS::Error** error) {
+ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function* function, bool whole_simdgroups,
+                                        NS::Error** error) {
   if (!validation::alive(device, "MTL::Device::newComputePipelineState") ||
       !validation::alive(function, "MTL::Device::newComputePipelineState", "function")) {
     set_error(error, pipeline_error_domain, MTL::LibraryErrorFunctionNotFound, "the function is null");
@@ -76,7 +77,8 @@ ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function*
   }
   const FunctionImpl& source = *impl(function);
   std::string problem;
-  auto pipeline = device->driver->make_pipeline(*source.shaders, source.kernel, source.constants, &problem);
+  auto pipeline =
+      device->driver->make_pipeline(*source.shaders, source.kernel, source.constants, whole_simdgroups, &problem);
   if (!pipeline) {
     set_error(error, pipeline_error_domain, MTL::LibraryErrorCompileFailure, problem);
     return nullptr;
@@ -85,6 +87,7 @@ ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function*
   state->device = device;
   state->shaders = source.shaders;
   state->max_total_threads = pipeline->max_total_threads;
+  state->whole_simdgroups = whole_simdgroups;
   state->pipeline = std::move(pipeline);
   return state;
 }
@@ -188,7 +191,7 @@ CommandQueue* Device::newCommandQueue(NS::UInteger maxCommandBufferCount) {
 }
 
 ComputePipelineState* Device::newComputePipelineState(const MTL::Function* computeFunction, NS::Error** error) {
-  return softmetal::make_pipeline(impl(this), computeFunction, error);
+  return softmetal::make_pipeline(impl(this), computeFunction, false, error);
 }
 
 ComputePipelineState* Device::newComputePipelineState(const MTL::ComputePipelineDescriptor* descriptor,
@@ -202,7 +205,7 @@ ComputePipelineState* Device::newComputePipelineState(const MTL::ComputePipeline
     return nullptr;
   }
   const softmetal::ComputePipelineDescriptorImpl& wanted = *impl(descriptor);
-  auto* state = softmetal::make_pipeline(impl(this), wanted.function.get(), error);
+  auto* state = softmetal::make_pipeline(impl(this), wanted.function.get(), wanted.multiple_of_width, error);
   if (!state) return nullptr;
   state->supports_indirect = wanted.supports_indirect;
   state->set_label(wanted.get_label());
@@ -277,9 +280,7 @@ Library* Device::newLibrary(const NS::String* source, const MTL::CompileOptions*
   return library;
 }
 
-std::uint64_t Device::recommendedMaxWorkingSetSize() const {
-  return impl(this)->driver->info().recommended_working_set;
-}
+std::uint64_t Device::recommendedMaxWorkingSetSize() const { return impl(this)->driver->working_set(); }
 
 std::uint64_t Device::registryID() const { return impl(this)->driver->info().registry_id; }
 

@@ -30,6 +30,14 @@ Extent threadgroups_of(const Grid& grid) {
           static_cast<std::uint32_t>(groups_along(grid, grid.size.depth, threads.depth))};
 }
 
+// Whether every threadgroup, those at the grid's edges too, is a whole number of simdgroups.
+bool is_whole(const Grid& grid) {
+  const MTL::Size &threads = grid.threads_per_threadgroup, &size = grid.size;
+  const bool has_edges = grid.in_threads && (size.width % threads.width != 0 || size.height % threads.height != 0 ||
+                                             size.depth % threads.depth != 0);
+  return !has_edges && threads.width * threads.height * threads.depth % simdgroup_width == 0;
+}
+
 std::string grid_problem(const ComputePipelineStateImpl& pipeline, const Grid& grid) {
   const MTL::Size& threads = grid.threads_per_threadgroup;
   if (any_zero(grid.size)) return "the grid " + text(grid.size) + " of " + pipeline.kernel_name() + " is empty";
@@ -40,6 +48,10 @@ std::string grid_problem(const ComputePipelineStateImpl& pipeline, const Grid& g
   if (too_many) {
     return "threadsPerThreadgroup " + text(threads) + " is above the limit of " + std::to_string(limit) + " of " +
            pipeline.kernel_name();
+  }
+  if (pipeline.whole_simdgroups && !is_whole(grid)) {
+    return "threadsPerThreadgroup " + text(threads) + " leaves simdgroups incomplete, and the descriptor of " +
+           pipeline.kernel_name() + " sets threadGroupSizeIsMultipleOfThreadExecutionWidth";
   }
   const std::uint64_t per_group = grid.in_threads ? 1 : limit;
   const MTL::Size longest(grid.size.width * per_group, grid.size.height * per_group, grid.size.depth * per_group);

@@ -37,6 +37,7 @@ class ComputePipelineStateImpl final : public MTL::ComputePipelineState, public 
   std::unique_ptr<Pipeline> pipeline;
   std::uint32_t max_total_threads = 0;
   bool supports_indirect = false;
+  bool whole_simdgroups = false;  // threadGroupSizeIsMultipleOfThreadExecutionWidth
 };
 
 inline LibraryImpl* impl(const MTL::Library* library) {

@@ -71,7 +71,7 @@ class CpuDriver final : public Driver {
   }
 
   std::unique_ptr<Pipeline> make_pipeline(const ShaderLibrary& library, std::uint32_t kernel,
-                                          const std::vector<ConstantSetting>& constants, std::string*) override {
+                                          const std::vector<ConstantSetting>& constants, bool, std::string*) override {
     const CompiledShader& shader = *static_cast<const CpuLibrary&>(library).shader;
     auto pipeline = std::make_unique<CpuPipeline>();
     pipeline->reflection = &shader.file->kernels[kernel];

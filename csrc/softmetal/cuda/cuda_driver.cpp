@@ -1,6 +1,8 @@
 // The driver of an NVIDIA GPU: its own memory, pinned host memory for shared storage, shaders through NVRTC.
 #include "softmetal/cuda/cuda_driver.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -18,6 +20,7 @@ namespace {
 constexpr std::uint64_t first_registry_id = 2;  // 1 is the CPU's
 constexpr int oldest_cuda_version = 12000;
 constexpr std::uint64_t reserved_memory = std::uint64_t{512} << 20;  // for the context, code and CUDA itself
+constexpr std::uint64_t code_memory = std::uint64_t{128} << 20;      // for what a context takes later
 constexpr std::uint64_t host_page_size = 4096;
 
 DeviceInfo describe_device(const Context& context, int number) {
@@ -39,9 +42,11 @@ class CudaDriver final : public Driver {
         cache_(environment.cuda_cache),
         products_(std::make_shared<LargeProducts>(context_, nvrtc_, cache_, environment.cublas)),
         info_(describe_device(*context_, number)),
+        working_set_(info_.recommended_working_set),
         queues_(std::make_shared<QueueSet>()) {}
 
   const DeviceInfo& info() const override { return info_; }
+  std::uint64_t working_set() const override { return working_set_; }
 
   bool allocate(std::uint64_t length, Storage storage, Memory* memory) override {
     if (!context_->enter().empty()) return false;
@@ -88,16 +93,20 @@ class CudaDriver final : public Driver {
   }
 
   std::unique_ptr<Pipeline> make_pipeline(const ShaderLibrary& library, std::uint32_t kernel,
-                                          const std::vector<ConstantSetting>& constants, std::string* error) override {
+                                          const std::vector<ConstantSetting>& constants, bool whole_simdgroups,
+                                          std::string* error) override {
     const TranslatedShader& shader = *static_cast<const CudaLibrary&>(library).shader;
-    return build_pipeline(context_, nvrtc_, cache_, shader, kernel, constants, error);
+    return build_pipeline(context_, nvrtc_, cache_, {shader, kernel, constants, whole_simdgroups}, error);
   }
 
   std::unique_ptr<Program> make_program(const std::vector<Command>& commands, bool replayed) override {
     return std::make_unique<CudaProgram>(context_, products_, commands, replayed);
   }
 
-  std::unique_ptr<Queue> make_queue() override { return std::make_unique<CudaQueue>(context_, queues_); }
+  std::unique_ptr<Queue> make_queue() override {
+    see_free_memory();
+    return std::make_unique<CudaQueue>(context_, queues_);
+  }
 
   void signal(EventState& event, std::uint64_t value) override {
     event.raise(value);
@@ -132,11 +141,20 @@ class CudaDriver final : public Driver {
     return true;
   }
 
+  // Other programs may hold memory of the GPU as well; asking takes a context, which a queue needs anyway.
+  void see_free_memory() {
+    std::size_t unused = 0, whole = 0;
+    if (!context_->enter().empty() || cuda().MemGetInfo(&unused, &whole) != success) return;
+    const std::uint64_t left = unused > code_memory ? unused - code_memory : 0;
+    working_set_ = std::min<std::uint64_t>(info_.recommended_working_set, left);
+  }
+
   std::shared_ptr<Context> context_;
   const Nvrtc& nvrtc_;
   CodeCache cache_;
   std::shared_ptr<LargeProducts> products_;
   DeviceInfo info_;
+  std::atomic<std::uint64_t> working_set_;
   std::shared_ptr<QueueSet> queues_;
 };
 

@@ -38,8 +38,9 @@ const CudaPipeline* LargeProducts::pipeline(const std::string& file, const std::
   const TranslatedShader* shader = pipeline ? nullptr : find_shader_file(file);
   for (std::uint32_t i = 0; shader && i < shader->file->kernel_count; i++) {
     std::string problem;
+    const std::vector<ConstantSetting> constants;
     if (kernel == shader->file->kernels[i].name) {
-      pipeline = build_pipeline(context_, nvrtc_, cache_, *shader, i, {}, &problem);
+      pipeline = build_pipeline(context_, nvrtc_, cache_, {*shader, i, constants, false}, &problem);
     }
   }
   return pipeline.get();

@@ -36,7 +36,9 @@ Loaded load() {
     return loaded;
   }
   const Result result = loaded.functions.Init(0);
-  if (result != success) {
+  if (result == error_no_device) {
+    loaded.problem = "the NVIDIA driver finds no GPU";
+  } else if (result != success) {
     loaded.problem = "the NVIDIA driver does not start: " + loaded.functions.describe(result);
   }
   return loaded;

@@ -33,6 +33,7 @@ using GraphExecHandle = GraphExecObject*;
 
 inline constexpr Result success = 0;
 inline constexpr Result error_out_of_memory = 2;
+inline constexpr Result error_no_device = 100;
 inline constexpr Result error_unknown = 999;
 inline constexpr int attribute_multiprocessors = 16;
 inline constexpr int attribute_capability_major = 75;
@@ -78,6 +79,7 @@ inline constexpr GraphEdge programmatic_edge = {1, 0, 1, {}};
   F(CtxSetCurrent, "cuCtxSetCurrent", (ContextHandle))                                                           \
   F(MemAlloc, "cuMemAlloc_v2", (DevicePointer*, std::size_t))                                                    \
   F(MemFree, "cuMemFree_v2", (DevicePointer))                                                                    \
+  F(MemGetInfo, "cuMemGetInfo_v2", (std::size_t*, std::size_t*))                                                 \
   F(MemHostAlloc, "cuMemHostAlloc", (void**, std::size_t, unsigned))                                             \
   F(MemFreeHost, "cuMemFreeHost", (void*))                                                                       \
   F(MemHostRegister, "cuMemHostRegister_v2", (void*, std::size_t, unsigned))                                     \

@@ -36,17 +36,18 @@ std::string constant_option(const fastgo::ConstantReflection& constant, const Co
          hexadecimal(words[0]) + "," + hexadecimal(words[1]);
 }
 
-CompileRequest request_for(const Context& context, const TranslatedShader& shader, std::uint32_t kernel,
-                           const std::vector<ConstantSetting>& constants) {
+CompileRequest request_for(const Context& context, const KernelChoice& choice) {
+  const fastgo::ShaderFile& file = *choice.shader.file;
   CompileRequest request;
-  request.name = std::string(shader.file->name) + ".cu";
-  request.source = shader.text;
+  request.name = std::string(file.name) + ".cu";
+  request.source = choice.shader.text;
   request.options = common_options();
   request.architecture = context.architecture();
-  request.options.push_back("-DSOFTMETAL_KERNEL=" + std::to_string(kernel));
-  const fastgo::KernelReflection& reflection = shader.file->kernels[kernel];
+  request.options.push_back("-DSOFTMETAL_KERNEL=" + std::to_string(choice.kernel));
+  if (choice.whole_simdgroups) request.options.push_back("-DSOFTMETAL_WHOLE_SIMDGROUPS=1");
+  const fastgo::KernelReflection& reflection = file.kernels[choice.kernel];
   for (std::uint32_t i = 0; i < reflection.constant_count; i++) {
-    const ConstantSetting setting = i < constants.size() ? constants[i] : ConstantSetting{};
+    const ConstantSetting setting = i < choice.constants.size() ? choice.constants[i] : ConstantSetting{};
     request.options.push_back(constant_option(reflection.constants[i], setting));
   }
   return request;
@@ -84,12 +85,10 @@ CudaPipeline::~CudaPipeline() {
 }
 
 std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& context, const Nvrtc& nvrtc,
-                                             const CodeCache& cache, const TranslatedShader& shader,
-                                             std::uint32_t kernel, const std::vector<ConstantSetting>& constants,
-                                             std::string* problem) {
+                                             const CodeCache& cache, const KernelChoice& choice, std::string* problem) {
   *problem = context->enter();
   if (!problem->empty()) return nullptr;
-  const CompileRequest request = request_for(*context, shader, kernel, constants);
+  const CompileRequest request = request_for(*context, choice);
   const std::string key = cache_key(request, *context, nvrtc);
   std::string code = cache.find(key);
   if (code.empty()) {
@@ -103,7 +102,7 @@ std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& con
   int max_threads = 0, shared_size = 0;
   cuda.FuncGetAttribute(&max_threads, function_max_threads, pipeline->function);
   cuda.FuncGetAttribute(&shared_size, function_shared_size, pipeline->function);
-  pipeline->reflection = &shader.file->kernels[kernel];
+  pipeline->reflection = &choice.shader.file->kernels[choice.kernel];
   pipeline->max_total_threads =
       std::min(pipeline->reflection->max_total_threads, static_cast<std::uint32_t>(max_threads));
   pipeline->static_threadgroup_memory = static_cast<std::uint32_t>(shared_size);

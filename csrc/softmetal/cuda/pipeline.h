@@ -31,10 +31,16 @@ class CudaPipeline final : public Pipeline {
   ModuleHandle module_;
 };
 
+// A kernel of a shader, as Driver::make_pipeline takes it.
+struct KernelChoice {
+  const TranslatedShader& shader;
+  std::uint32_t kernel;
+  const std::vector<ConstantSetting>& constants;
+  bool whole_simdgroups;
+};
+
 // Compiles or finds in the cache, and loads; null, and the reason in `problem`, on failure.
 std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& context, const Nvrtc& nvrtc,
-                                             const CodeCache& cache, const TranslatedShader& shader,
-                                             std::uint32_t kernel, const std::vector<ConstantSetting>& constants,
-                                             std::string* problem);
+                                             const CodeCache& cache, const KernelChoice& choice, std::string* problem);
 
 }  // namespace softmetal::cuda

@@ -80,7 +80,7 @@ Result CudaProgram::build_graph(bool programmatic) {
   Result result = cuda.GraphCreate(&graph, 0);
   Previous previous;
   for (std::size_t number = 0; number < stages_.size() && result == success; number++) {
-    result = add_stage(graph, number, programmatic, previous);
+    result = add_stage(graph, number, programmatic && number > 1, previous);
   }
   if (result == success && products_) result = products_->finish();
   if (result == success) result = cuda.GraphInstantiate(&graph_, graph, 0);
@@ -89,7 +89,9 @@ Result CudaProgram::build_graph(bool programmatic) {
 }
 
 // Every kernel waits for what it depends on before it reads what that wrote, so programmatic edges only hide its
-// launch. They join kernels only.
+// launch. They join kernels only. What the first stage writes may be read without waiting
+// (shaders/include/early_start.h), so the second stage is not launched before that is done, and with it nothing that
+// follows.
 Result CudaProgram::add_stage(GraphHandle graph, std::size_t number, bool programmatic, Previous& previous) {
   const Cuda& cuda = context_->cuda();
   const bool is_early = programmatic && previous.only_kernels && !previous.nodes.empty();

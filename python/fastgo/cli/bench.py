@@ -91,7 +91,9 @@ def _open(model: str, device: str | None, kv_cache: str | None) -> Engine:
     check_cache_format(kv_cache)
     with ui.progress() as progress, device_errors():
         folder = repository.open_model(model, progress=progress)
-        return open_engine(open_device(device), folder, kv_cache, progress)
+        engine = open_engine(open_device(device), folder, kv_cache, progress)
+    ui.fallback(device)
+    return engine
 
 
 def _measure(engine: Engine, sizes: dict[str, list[int]], batches: list[int], repeats: int) -> list[dict[str, Any]]:

@@ -94,6 +94,7 @@ def run(
 
     with ui.progress() as progress:
         llm = fastgo.load(model, device=device, context=context, kv_cache=kv_cache, progress=progress)
+    ui.fallback(device)
     if max_tokens is None and (raw or not llm.is_chat):
         max_tokens = _CONTINUATION_TOKENS
     options["max_tokens"] = max_tokens

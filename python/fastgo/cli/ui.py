@@ -63,6 +63,15 @@ def note(text: str) -> None:
     _console().print(one_line(text), markup=False, style="dim", soft_wrap=True)
 
 
+def fallback(device: str | None) -> None:
+    """Says why the CPU was taken although the machine has a GPU, if so."""
+    from fastgo.engine.devices import fallback_note
+
+    reason = fallback_note(device)
+    if reason is not None:
+        note(f"running on the CPU: {reason}")
+
+
 def telemetry(measured: Telemetry) -> None:
     """Shows what a generation took, in one dim line."""
     prefill = _rate(measured.prompt_tokens, measured.prefill_seconds)

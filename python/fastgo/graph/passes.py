@@ -257,7 +257,8 @@ def fuse_rope_attention(graph: Graph) -> int:
             continue
         if any(node.inputs[name] is not rope.inputs[name] for name in ("positions", "sequences")):
             continue
-        parts = split_outputs(graph, q.shape[1] // head_dim, head_dim, keys.shape[2])
+        span = min(keys.shape[2], node.window or keys.shape[2])
+        parts = split_outputs(graph, q.shape[1] // head_dim, head_dim, span)
         outputs = {"k_cache": keys, "v_cache": values, "y": node.outputs["y"], **parts}
         attributes = {"scale": node.scale, "window": node.window, "eps": rope.eps}
         rewriter.replace([rope, node], Node(ROPE_ATTENTION, dict(rope.inputs), outputs, attributes))

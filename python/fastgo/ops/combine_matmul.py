@@ -19,9 +19,9 @@ def suits(weight: Tensor, partial: Tensor) -> bool:
     """Whether parts (1, heads, splits, head_dim) and a weight may go into one kernel."""
     _, heads, splits, _ = partial.shape
     columns, width = weight.shape[1], weight.graph.parallel_width
-    uses_tiles = vector_tuning.uses_tiles(quant.get_format(weight.dtype).kernel, width)
+    is_fused = vector_tuning.fuses_rows(quant.get_format(weight.dtype).kernel, width)
     fits = columns <= _MOST_COLUMNS and splits <= _MOST_SPLITS and heads * splits <= _MOST_PARTS
-    return uses_tiles and fits and columns % WEIGHTS_PER_BLOCK == 0
+    return is_fused and fits and columns % WEIGHTS_PER_BLOCK == 0
 
 
 def _lower(node: Node) -> list[KernelCall]:
@@ -29,7 +29,7 @@ def _lower(node: Node) -> list[KernelCall]:
     outputs, columns = weight.shape
     _, _, splits, head_dim = node.inputs["partial"].shape
     format = quant.get_format(weight.dtype).kernel
-    cut = vector_tuning.tile_cut("matmul_vector", format, outputs, columns, weight.graph.parallel_width)
+    cut = vector_tuning.cut("combine_matmul", format, outputs, columns, weight.graph.parallel_width)
     constants = {
         "tile_columns": columns,
         "tile_parts": cut.parts,
@@ -39,10 +39,10 @@ def _lower(node: Node) -> list[KernelCall]:
     }
     return [
         KernelCall(
-            f"combine_matmul_{format}_d{cut.depth}",
+            vector_tuning.fused_kernel("combine_matmul", format, cut),
             {**node.inputs, **node.outputs},
             {"outputs": outputs, "planes": plane_offsets(weight)},
-            (ceil_div(outputs, vector_tuning.TILE_OUTPUTS * cut.simdgroups // cut.parts), 1, 1),
+            (ceil_div(outputs, cut.outputs * cut.simdgroups // cut.parts), 1, 1),
             (cut.simdgroups * SIMD_WIDTH, 1, 1),
             constants,
         )

@@ -81,8 +81,9 @@ def vector_call(kernel: str, node: Node, weight: Tensor, arguments: dict[str, ob
         return None
     outputs = weight.shape[0]
     cut = vector_tuning.cut(kernel, format, outputs, columns, width)
-    if cut.depth:
-        kernel = f"{kernel}_tile_{format}_d{cut.depth}"
+    is_streamed = kernel == "matmul_vector" and vector_tuning.uses_streams(format, width)
+    if cut.depth or is_streamed:
+        kernel = f"{kernel}_stream_{format}_o{cut.outputs}" if is_streamed else f"{kernel}_tile_{format}_d{cut.depth}"
         constants = {"tile_columns": columns, "tile_parts": cut.parts, "tile_simdgroups": cut.simdgroups}
     else:
         kernel, constants = f"{kernel}_{format}_o{cut.outputs}", {}

@@ -18,14 +18,14 @@ def _lower(node: Node) -> list[KernelCall]:
     gate, up = node.inputs["gate"], node.inputs["up"]
     outputs, columns = gate.shape
     format, width = quant.get_format(gate.dtype).kernel, gate.graph.parallel_width
-    cut = vector_tuning.tile_cut("matmul_glu_vector", format, outputs, columns, width)
+    cut = vector_tuning.cut("norm_matmul_glu", format, outputs, columns, width)
     arguments = {
         "outputs": outputs,
         "gate_planes": plane_offsets(gate),
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
-    whole = ceil_div(outputs, vector_tuning.TILE_OUTPUTS) * vector_tuning.TILE_OUTPUTS
+    whole = ceil_div(outputs, cut.outputs) * cut.outputs
     return [norm_call("norm_matmul_glu", node, gate, whole, cut, arguments)]
 
 

@@ -15,7 +15,7 @@ from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, pl
 from fastgo.ops.vector_cuts import Cut
 
 _NAMES = ("first", "second", "third")
-_MOST_COLUMNS = 7168  # STAGED_COLUMNS of the shaders
+_MOST_COLUMNS = 7168  # that threadgroup memory holds
 _COLUMNS_A_THREAD = 16
 
 
@@ -23,13 +23,13 @@ def suits(weight: Tensor) -> bool:
     """Whether one row's norm and products with this weight may be one kernel."""
     columns, width = weight.shape[1], weight.graph.parallel_width
     format = quant.get_format(weight.dtype).kernel
-    return vector_tuning.uses_tiles(format, width) and columns % WEIGHTS_PER_BLOCK == 0 and columns <= _MOST_COLUMNS
+    return vector_tuning.fuses_rows(format, width) and columns % WEIGHTS_PER_BLOCK == 0 and columns <= _MOST_COLUMNS
 
 
 def norm_call(
     kernel: str, node: Node, weight: Tensor, outputs: int, cut: Cut, arguments: Mapping[str, Any]
 ) -> KernelCall:
-    """The call of a kernel that norms a row first; `outputs` are rounded up to tiles."""
+    """The call of a kernel that norms a row first; `outputs` are whole tiles."""
     columns = weight.shape[1]
     simdgroups = cut.simdgroups
     while simdgroups * SIMD_WIDTH * _COLUMNS_A_THREAD < columns:
@@ -38,10 +38,10 @@ def norm_call(
     constants = {"tile_columns": columns, "tile_parts": cut.parts, "tile_simdgroups": simdgroups}
     flags = {"has_branch": "branch" in node.inputs, "has_post_norm": "post_weight" in node.inputs}
     return KernelCall(
-        f"{kernel}_{quant.get_format(weight.dtype).kernel}_d{cut.depth}",
+        vector_tuning.fused_kernel(kernel, quant.get_format(weight.dtype).kernel, cut),
         {**optional, **node.inputs, **node.outputs},
         {"eps": node.eps, **arguments},
-        (ceil_div(outputs // vector_tuning.TILE_OUTPUTS, simdgroups // cut.parts), 1, 1),
+        (ceil_div(outputs // cut.outputs, simdgroups // cut.parts), 1, 1),
         (simdgroups * SIMD_WIDTH, 1, 1),
         {**constants, **flags},
     )
@@ -49,10 +49,10 @@ def norm_call(
 
 def _lower(node: Node) -> list[KernelCall]:
     weights = [node.inputs[name] for name in _NAMES]
-    tile = vector_tuning.TILE_OUTPUTS
-    outputs = sum(ceil_div(weight.shape[0], tile) * tile for weight in weights)
     columns, width = weights[0].shape[1], weights[0].graph.parallel_width
-    cut = vector_tuning.tile_cut("matmul_vector", quant.get_format(weights[0].dtype).kernel, outputs, columns, width)
+    format, outputs = quant.get_format(weights[0].dtype).kernel, sum(weight.shape[0] for weight in weights)
+    cut = vector_tuning.cut("norm_matmul_group", format, outputs, columns, width)
+    outputs = sum(ceil_div(weight.shape[0], cut.outputs) * cut.outputs for weight in weights)
     planes = sum((plane_offsets(weight) for weight in weights), ())
     arguments = {"outputs": tuple(weight.shape[0] for weight in weights), "planes": planes}
     return [norm_call("norm_matmul_group", node, weights[0], outputs, cut, arguments)]

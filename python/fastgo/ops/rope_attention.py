@@ -10,15 +10,18 @@ from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 HEAD_DIMS = (64, 128, 256)  # the shader's instantiations
 DTYPES = ("f32", "f16", "bf16", "int8")  # of the caches
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
-_SPLIT_SIMDGROUPS = 8  # of rope_attention_split
-_MAX_SPLITS, _PART = 16, 32  # parts of the context, and positions that are worth one
+_SPLIT_SIMDGROUPS = 16  # SIMDGROUPS of rope_attention_split
+_MAX_SPLITS, _PART = 16, 64  # parts of the context, and positions that are worth one: all simdgroups take four
 
 
-def split_outputs(graph: Graph, heads: int, head_dim: int, capacity: int) -> dict[str, Tensor]:
-    """What the form for wide devices writes besides the caches and y, which it may leave to combine_matmul."""
+def split_outputs(graph: Graph, heads: int, head_dim: int, span: int) -> dict[str, Tensor]:
+    """What the form for wide devices writes besides the caches and y, which it may leave to combine_matmul.
+
+    `span`: how many positions a row sees at most.
+    """
     if graph.parallel_width == 1:
         return {}
-    splits = max(1, min(_MAX_SPLITS, graph.parallel_width // heads, ceil_div(capacity, _PART)))
+    splits = max(1, min(_MAX_SPLITS, graph.parallel_width // heads, ceil_div(span, _PART)))
     return part_outputs(graph, 1, heads, splits, head_dim)
 
 

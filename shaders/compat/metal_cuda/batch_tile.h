@@ -7,7 +7,7 @@
 // the sums of the inputs.
 #pragma once
 
-#include "row_tile.h"
+#include "bfloat_pairs.h"
 
 namespace metal {
 

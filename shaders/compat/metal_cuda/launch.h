@@ -24,6 +24,14 @@ METAL_FUNC uint clipped(uint grid, uint group, uint size) {
   return grid - group * size < size ? grid - group * size : size;
 }
 
+METAL_FUNC bool is_whole(const LaunchSizes& sizes) {
+#ifdef SOFTMETAL_WHOLE_SIMDGROUPS
+  return true;
+#else
+  return sizes.is_whole != 0;
+#endif
+}
+
 // The place of this thread. Threads beyond the grid's edge are not `inside`; the rest of their group keeps whole
 // simdgroups, because positions follow the hardware's numbering.
 struct Place {
@@ -36,7 +44,7 @@ struct Place {
     origin = {group.x * dispatched.x, group.y * dispatched.y, group.z * dispatched.z};
     index = (threadIdx.z * dispatched.y + threadIdx.y) * dispatched.x + threadIdx.x;
     position = {threadIdx.x, threadIdx.y, threadIdx.z};
-    if (sizes.is_whole != 0) {
+    if (is_whole(sizes)) {
       threads = dispatched;
       inside = true;
       return;

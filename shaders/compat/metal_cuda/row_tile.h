@@ -1,9 +1,10 @@
-// shaders/include/row_tile.h on NVIDIA: weights as the left operands of mma.m16n8k16, inputs as two bfloats each.
+// shaders/include/row_tile.h on NVIDIA: weights as the left operands of mma.m16n8k32, nibbles as they are.
 //
-// An input is split into its bfloat and the bfloat of what is left: 16 bits and the sign, of float32's range. Each of
-// the four lanes of a row multiplies a chunk of its own, with a scale of its own, so a chunk's inputs go to columns of
-// the right operand that no other chunk uses: columns 2 t (upper parts) and 2 t + 1 (lower parts) belong to chunk t,
-// and their sums arrive in the very lanes that hold chunk t.
+// The inputs of a chunk become integers of 16 bits with a scale of their own, each split into two bytes, upper and
+// lower. Each of the four lanes of a row multiplies a chunk of its own, so a chunk's inputs go to columns of the right
+// operand that no other chunk uses: columns 2 t (upper bytes) and 2 t + 1 (lower bytes) belong to chunk t, and their
+// sums arrive in the very lanes that hold chunk t. Sums of integers are exact; what a chunk's largest input divided by
+// 65024 rounds off is all that is lost.
 #pragma once
 
 #include "../metal_cpu/scalar.h"
@@ -11,70 +12,101 @@
 namespace metal {
 namespace cuda {
 
-// Two bfloats in a register, `low` in the lower half.
-METAL_FUNC uint two_bfloats(float low, float high) {
-  uint both;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
+constexpr float largest_integer = 32512.0f;  // 127 * 256: its upper byte is rounded to 127
+constexpr float smallest_largest = 1e-30f;   // a chunk of smaller inputs counts as zeros
+
+METAL_FUNC float max_or_nan(float a, float b) {
+  float larger;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+  return larger;
 }
 
-METAL_FUNC float low_bfloat(uint both) { return __uint_as_float(both << 16); }
-METAL_FUNC float high_bfloat(uint both) { return __uint_as_float(both & 0xFFFF0000u); }
-
-// What the bfloats in `both` leave of two floats.
-METAL_FUNC uint two_rests(float low, float high, uint both) {
-  return two_bfloats(low - low_bfloat(both), high - high_bfloat(both));
-}
-
-// The nibbles in the lowest bits of both halves, less 8.
-METAL_FUNC uint two_nibbles(uint bits) {
-  const uint plus_128 = (bits & 0x000F000Fu) | 0x43004300u;
-  uint result;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(plus_128), "r"(0x3F803F80u), "r"(0xC308C308u));
+// To a unit of the last place or two.
+METAL_FUNC float reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
 
-METAL_FUNC void multiply_tile(float* sums, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
-  const uint a[4] = {a0, a1, a2, a3};
-  const uint b[2] = {b0, b1};
-  multiply_16x8x16(bfloat(), sums, a, b);
+// sums += a b of 16x32 bytes without sign and 32x8 bytes with sign.
+METAL_FUNC void multiply_bytes(int* sums, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// Bytes 0 to 3 of a word from the lowest bytes of four.
+METAL_FUNC uint four_bytes(int a, int b, int c, int d) {
+  return __byte_perm(__byte_perm(uint(a), uint(b), 0x0040), __byte_perm(uint(c), uint(d), 0x0040), 0x5410);
 }
 
 }  // namespace cuda
 
-// Right operands of the eight products of a chunk, two registers each.
-struct TileInputs {
-  uint4 pairs[4];
+constexpr uint STAGED_COLUMNS = 12288;
+
+// Upper and lower bytes lie apart: a chunk is 32 upper ones, then 32 lower ones.
+using StagedFour = uint2;
+struct StagedFacts {
+  float scale;
+  int sum;  // of the integers
 };
 
-// Upper parts of a chunk's columns (side 0), then lower parts, as pairs of columns 0 and 2, 1 and 3 of each four: the
-// order in which nibbles leave their bytes.
-METAL_FUNC void stage_inputs(float4* staged, uint index, float4 values) {
-  uint2* places = reinterpret_cast<uint2*>(staged) + index / 8 * 16 + index % 8;
-  const uint2 upper(cuda::two_bfloats(values.x, values.z), cuda::two_bfloats(values.y, values.w));
-  places[0] = upper;
-  places[8] = uint2(cuda::two_rests(values.x, values.z, upper.x), cuda::two_rests(values.y, values.w, upper.y));
+struct TileInputs {
+  uint4 low;   // of the words of nibbles in the lower halves of bytes
+  uint4 high;  // in the upper halves
+  StagedFacts facts;
+};
+
+METAL_FUNC TileInputs no_inputs() { return {uint4(0), uint4(0), {0.0f, 0}}; }
+
+template <bool>
+METAL_FUNC void stage_inputs(StagedFour* staged, StagedFacts* facts, uint index, float4 values) {
+  float largest =
+      cuda::max_or_nan(cuda::max_or_nan(abs(values.x), abs(values.y)), cuda::max_or_nan(abs(values.z), abs(values.w)));
+  for (uint distance = 1; distance < 8; distance *= 2) {
+    largest = cuda::max_or_nan(largest, ::__shfl_xor_sync(cuda::all_lanes, largest, distance));
+  }
+  const float inverse = largest > cuda::smallest_largest ? cuda::largest_integer * cuda::reciprocal(largest) : 0.0f;
+  int integers[4], uppers[4];
+  int sum = 0;
+  for (uint i = 0; i < 4; i++) {
+    integers[i] = ::__float2int_rn(values[i] * inverse);
+    uppers[i] = (integers[i] + 128) >> 8;
+    sum += integers[i];
+  }
+  for (uint distance = 1; distance < 8; distance *= 2) {
+    sum += ::__shfl_xor_sync(cuda::all_lanes, sum, distance);
+  }
+  uint* words = reinterpret_cast<uint*>(staged) + index / 8 * 16 + index % 8;
+  words[0] = cuda::four_bytes(uppers[0], uppers[1], uppers[2], uppers[3]);
+  words[8] = cuda::four_bytes(integers[0], integers[1], integers[2], integers[3]);
+  if (index % 8 == 0) facts[index / 8] = {largest * (1.0f / cuda::largest_integer), sum};
 }
 
-METAL_FUNC TileInputs load_inputs(const float4* staged, uint chunk, uint lane) {
-  const uint4* places = reinterpret_cast<const uint4*>(staged) + chunk * 8 + lane / 4 % 2 * 4;
-  const bool is_mine = lane / 8 == lane % 4;
-  TileInputs inputs;
-  for (uint i = 0; i < 4; i++) inputs.pairs[i] = is_mine ? places[i] : uint4(0);
-  return inputs;
+// Only the lanes whose columns of the right operand are a chunk's own bytes have any; the others keep their zeros.
+template <bool>
+METAL_FUNC void load_inputs(const StagedFour* staged, const StagedFacts* facts, uint chunk, uint lane,
+                            TileInputs& inputs) {
+  if (lane / 8 == lane % 4) {
+    const uint4* places = reinterpret_cast<const uint4*>(staged) + chunk * 4 + lane / 4 % 2 * 2;
+    inputs.low = places[0];
+    inputs.high = places[1];
+  }
+  inputs.facts = facts[chunk];
 }
+
+METAL_FUNC float sum_of(const TileInputs& inputs) { return inputs.facts.scale * static_cast<float>(inputs.facts.sum); }
 
 METAL_FUNC float2 tile_products(uint4 first, uint4 second, const TileInputs& inputs) {
-  float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  constexpr uint nibbles = 0x0F0F0F0Fu;
+  int sums[4] = {0, 0, 0, 0};
   for (uint i = 0; i < 4; i++) {
-    const uint a = first[i], b = second[i];
-    const uint4 low = inputs.pairs[i / 2], high = inputs.pairs[2 + i / 2];
-    cuda::multiply_tile(sums, cuda::two_nibbles(a), cuda::two_nibbles(b), cuda::two_nibbles(a >> 8),
-                        cuda::two_nibbles(b >> 8), i % 2 ? low.z : low.x, i % 2 ? low.w : low.y);
-    cuda::multiply_tile(sums, cuda::two_nibbles(a >> 4), cuda::two_nibbles(b >> 4), cuda::two_nibbles(a >> 12),
-                        cuda::two_nibbles(b >> 12), i % 2 ? high.z : high.x, i % 2 ? high.w : high.y);
+    cuda::multiply_bytes(sums, first[i] & nibbles, second[i] & nibbles, first[i] >> 4 & nibbles,
+                         second[i] >> 4 & nibbles, inputs.low[i], inputs.high[i]);
   }
-  return float2(sums[0] + sums[1], sums[2] + sums[3]);
+  const int eights = 8 * inputs.facts.sum;
+  return inputs.facts.scale * float2(static_cast<float>(sums[0] * 256 + sums[1] - eights),
+                                     static_cast<float>(sums[2] * 256 + sums[3] - eights));
 }
 
 }  // namespace metal

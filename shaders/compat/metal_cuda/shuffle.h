@@ -1,6 +1,8 @@
 // Moving values of any type between the lanes of a simdgroup, in words of 32 bits.
 //
-// All lanes that have not returned take part, so a simdgroup meets here even if its lanes had drifted apart.
+// All lanes that have not returned take part, so a simdgroup meets here even if its lanes had drifted apart. Where the
+// pipeline promises whole simdgroups (SOFTMETAL_WHOLE_SIMDGROUPS), that is all of them, and nothing is asked: lanes of
+// a simdgroup that meets here must not have returned alone.
 #pragma once
 
 #include "../metal_cpu/vector.h"
@@ -17,7 +19,13 @@ METAL_FUNC uint current_lane() {
 }
 
 // The lanes that have not returned.
-METAL_FUNC uint live_lanes() { return ::__ballot_sync(all_lanes, 1); }
+METAL_FUNC uint live_lanes() {
+#ifdef SOFTMETAL_WHOLE_SIMDGROUPS
+  return all_lanes;
+#else
+  return ::__ballot_sync(all_lanes, 1);
+#endif
+}
 
 // The value that lane `source` holds; `source` must be live.
 template <typename T>

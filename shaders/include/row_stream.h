@@ -1,0 +1,103 @@
+// The sums of one-row products of plain floats of 16 bits, from weights fetched ahead.
+//
+// A lane takes eight weights of a row at a time, 16 bytes, and neighbouring lanes neighbouring ones. A simdgroup holds
+// STREAM_UNITS of these a lane, the first of them fetched before the inputs are there.
+#pragma once
+
+#include "early_start.h"
+#include "quant_unit.h"
+#include "row_cut.h"
+#include "row_norm.h"
+
+constant constexpr uint STREAM_UNITS = 8;
+constant constexpr uint STREAM_COLUMNS = 7168;  // of a row that is kept in threadgroup memory: 28 KB
+// Bounds the registers of a thread, so that two threadgroups of sixteen simdgroups fit a core.
+constant constexpr uint STREAM_THREAD_LIMIT = 992;
+
+#define STREAM_ROW_UNITS (tile_columns / WEIGHTS_PER_UNIT)
+#define STREAM_ROUNDS ((STREAM_ROW_UNITS + 32 * tile_parts - 1) / (32 * tile_parts))
+
+// A unit of every row: row number i is output i % OUTPUTS of matrix i / OUTPUTS. Outputs beyond the last repeat it.
+template <uint MATRICES, uint OUTPUTS>
+inline void fetch_round(thread const Weights* matrices, uint outputs, thread const TilePlace& place, uint round,
+                        thread uint4* bits) {
+  uint unit = (round * tile_parts + place.part) * 32 + place.lane;
+  if (unit >= STREAM_ROW_UNITS) {
+    return;
+  }
+  for (uint row = 0; row < MATRICES * OUTPUTS; row++) {
+    uint output = min(place.first_output + row % OUTPUTS, outputs - 1);
+    bits[row] = plane<uint4>(matrices[row / OUTPUTS], LOW)[output * STREAM_ROW_UNITS + unit];
+  }
+}
+
+// A kernel calls this before it waits for its inputs.
+template <uint MATRICES, uint OUTPUTS>
+inline void fetch_first_rounds(thread const Weights* matrices, uint outputs, thread const TilePlace& place,
+                               thread uint4* ahead) {
+  for (uint i = 0; i < STREAM_UNITS / (MATRICES * OUTPUTS); i++) {
+    fetch_round<MATRICES, OUTPUTS>(matrices, outputs, place, i, ahead + i * MATRICES * OUTPUTS);
+  }
+}
+
+// A row that the threads hold, as load_normed gives it.
+inline void keep_row(thread const NormRow& row, thread const TilePlace& place, threadgroup float4* staged) {
+  for (uint i = 0; i < ROW_FOURS; i++) {
+    uint index = place.simdgroup * 32 + place.lane + i * tile_simdgroups * 32;
+    if (i * tile_simdgroups * 128 < tile_columns && index * 4 < tile_columns) {
+      staged[index] = row.fours[i];
+    }
+  }
+}
+
+// This lane's part of the sums; `inputs` is the row in fours.
+template <typename Format, uint MATRICES, uint OUTPUTS, typename Fours>
+inline void accumulate_rounds(thread const Weights* matrices, Fours inputs, uint outputs, thread const TilePlace& place,
+                              thread uint4* ahead, thread float* sums) {
+  const uint depth = STREAM_UNITS / (MATRICES * OUTPUTS);
+  for (uint row = 0; row < MATRICES * OUTPUTS; row++) {
+    sums[row] = 0.0f;
+  }
+  for (uint begin = 0; begin < STREAM_ROUNDS; begin += depth) {
+#pragma unroll
+    for (uint i = 0; i < depth; i++) {
+      uint round = begin + i;
+      uint unit = (round * tile_parts + place.part) * 32 + place.lane;
+      if (round < STREAM_ROUNDS && unit < STREAM_ROW_UNITS) {
+        float4 first = inputs[unit * 2];
+        float4 second = inputs[unit * 2 + 1];
+        for (uint row = 0; row < MATRICES * OUTPUTS; row++) {
+          sums[row] += Unit<Format>::run_dot(ahead[i * MATRICES * OUTPUTS + row], first, second);
+        }
+      }
+      if (depth < STREAM_ROUNDS) {
+        fetch_round<MATRICES, OUTPUTS>(matrices, outputs, place, round + depth, ahead + i * MATRICES * OUTPUTS);
+      }
+    }
+  }
+}
+
+// Adds up lanes and parts. Afterwards lane i < COUNT of each first part has sum i; the others have nothing.
+// `scratch` holds MAX_TILE_SIMDGROUPS * COUNT floats.
+template <uint COUNT>
+inline float gather_rounds(thread const float* sums, thread const TilePlace& place, threadgroup float* scratch) {
+  for (uint i = 0; i < COUNT; i++) {
+    float total = simd_sum(sums[i]);
+    if (place.lane == 0) {
+      scratch[place.simdgroup * COUNT + i] = total;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  float total = 0.0f;
+  if (place.lane < COUNT && place.part == 0) {
+    for (uint part = 0; part < tile_parts; part++) {
+      total += scratch[(place.simdgroup + part) * COUNT + place.lane];
+    }
+  }
+  return total;
+}
+
+// Calls MACRO(name, Format) for every format that is streamed.
+#define FOR_EACH_STREAM_FORMAT(MACRO) \
+  MACRO(f16, Float<half>)             \
+  MACRO(bf16, Float<bfloat>)
