@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import GGUF_FORMATS
 from fastgo.ops import cases, moe_combine, moe_group, moe_matmul, moe_matmul_glu, moe_route
-from harness import OWN_FORMATS, Array, error, random_experts, random_rows, run
+from harness import OWN_FORMATS, Array, error, random_experts, random_rows, run, run_wide
 from variants import Variant
+
+
+def forms(variant: Variant, grouped: bool) -> tuple[Callable[..., Any], ...]:
+    """How an expert product is run: shaders of single pairs have a form for GPUs too."""
+    return (run,) if variant.is_native or grouped else (run, run_wide)
+
+
+def tolerance(op: str, variant: Variant, format: str, grouped: bool) -> float:
+    is_wide = variant.name == "device" and not grouped
+    return tolerances.KERNELS[op, tolerances.matmul_precision("device", format, 1) if is_wide else "float32"]
 
 
 def chosen_experts(rows: int, num_experts: int, top_k: int) -> Array:
@@ -70,13 +83,16 @@ def test_moe_matmul(variant: Variant, format: str) -> None:
             weight = random_experts(format, num_experts, outputs, columns)
             attributes = {"num_experts": num_experts, "grouped": grouped}
             for x in (random_rows(32, rows, columns), random_rows(33, rows, top_k, columns)):
-                got = variant.call(run, "moe_matmul", {"x": x, "weight": weight, "experts": experts}, attributes)["y"]
+                inputs = {"x": x, "weight": weight, "experts": experts}
                 doubles = x.astype(np.float64), weight.dense()
                 squares = moe_matmul.reference(np.square(doubles[0]), np.square(doubles[1]), experts)
-                worst = error(got, moe_matmul.reference(*doubles, experts), np.sqrt(squares))
-                case = (grouped, rows, num_experts, top_k, columns, outputs)
-                print(f"worst moe_matmul {variant.name} {format} {case} {worst:.2g}")
-                assert worst <= tolerances.KERNELS["moe_matmul", "float32"], case
+                want = moe_matmul.reference(*doubles, experts)
+                for form in forms(variant, grouped):
+                    got = variant.call(form, "moe_matmul", inputs, attributes)["y"]
+                    worst = error(got, want, np.sqrt(squares))
+                    case = (grouped, rows, num_experts, top_k, columns, outputs, form.__name__)
+                    print(f"worst moe_matmul {variant.name} {format} {case} {worst:.2g}")
+                    assert worst <= tolerance("moe_matmul", variant, format, grouped), case
 
 
 @pytest.mark.parametrize("format", [*(f.name for f in GGUF_FORMATS.values()), *OWN_FORMATS])
@@ -89,16 +105,18 @@ def test_moe_matmul_glu(variant: Variant, format: str) -> None:
             x = random_rows(34, rows, columns)
             inputs = {"x": x, "gate": gate, "up": up, "experts": experts}
             attributes = {"num_experts": num_experts, "grouped": grouped, "activation": "silu"}
-            got = variant.call(run, "moe_matmul", inputs, attributes)["y"]
             doubles = x.astype(np.float64), gate.dense(), up.dense()
             with np.errstate(over="ignore"):  # exp of a large negative gate
                 want = moe_matmul_glu.reference(*doubles, experts, activation="silu")
             gates, ups = (moe_matmul.reference(doubles[0], w, experts) for w in doubles[1:])
             sizes = [np.sqrt(moe_matmul.reference(doubles[0] ** 2, w**2, experts)) for w in doubles[1:]]
-            worst = error(got, want, np.abs(ups) * sizes[0] + np.abs(gates) * sizes[1])
-            case = (grouped, rows, num_experts, top_k, columns, outputs)
-            print(f"worst moe_matmul_glu {variant.name} {format} {case} {worst:.2g}")
-            assert worst <= tolerances.KERNELS["moe_matmul_glu", "float32"], case
+            scale = np.abs(ups) * sizes[0] + np.abs(gates) * sizes[1]
+            for form in forms(variant, grouped):
+                got = variant.call(form, "moe_matmul", inputs, attributes)["y"]
+                worst = error(got, want, scale)
+                case = (grouped, rows, num_experts, top_k, columns, outputs, form.__name__)
+                print(f"worst moe_matmul_glu {variant.name} {format} {case} {worst:.2g}")
+                assert worst <= tolerance("moe_matmul_glu", variant, format, grouped), case
 
 
 def test_moe_combine(variant: Variant) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div, plane_offsets, weight_kernel
+from fastgo.ops import vector_tuning
+from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile
 from fastgo.ops.moe_route import Routing
 
@@ -39,25 +41,47 @@ def moe_matmul(x: Tensor, weight: Tensor, routing: Routing) -> Tensor:
 def moe_call(
     kernel: str, node: Node, weight: Tensor, vector: Tile, grouped: Tile, arguments: dict[str, object]
 ) -> KernelCall:
-    """The call of an expert kernel: by tiles of pairs where there are tiles, else a pair at a time."""
+    """The call of an expert kernel: by tiles of pairs where there are tiles, else a pair at a time.
+
+    On wide devices a pair goes in tiles of outputs, for weights that have them.
+    """
     num_experts, outputs, columns = weight.shape
     pairs, is_grouped = node.inputs["experts"].size, "tiles" in node.inputs
     tile = grouped if is_grouped else vector
+    arguments = {
+        "pairs": pairs,
+        "pairs_per_row": pairs // (node.inputs["x"].size // columns),
+        "num_experts": num_experts,
+        "outputs": outputs,
+        "columns": columns,
+        **arguments,
+    }
+    format, width = quant.get_format(weight.dtype).kernel, weight.graph.parallel_width
+    if not is_grouped and vector_tuning.uses_tiles(format, width) and columns % WEIGHTS_PER_BLOCK == 0:
+        return _tile_call(f"{kernel}_tile", node, weight, pairs, arguments)
     unused = ("experts",) if is_grouped else ("order", "tiles")
     count = node.inputs["tiles"].shape[0] if is_grouped else pairs
     return KernelCall(
         weight_kernel(f"{kernel}_grouped" if is_grouped else kernel, weight),
         {name: t for name, t in {**node.inputs, **node.outputs}.items() if name not in unused},
-        {
-            "pairs": pairs,
-            "pairs_per_row": pairs // (node.inputs["x"].size // columns),
-            "num_experts": num_experts,
-            "outputs": outputs,
-            "columns": columns,
-            **arguments,
-        },
+        arguments,
         (count, ceil_div(outputs, tile.outputs * tile.simdgroups), 1),
         (tile.simdgroups * SIMD_WIDTH, 1, 1),
+    )
+
+
+def _tile_call(kernel: str, node: Node, weight: Tensor, pairs: int, arguments: dict[str, object]) -> KernelCall:
+    _, outputs, columns = weight.shape
+    format = quant.get_format(weight.dtype).kernel
+    # All pairs' outputs keep the cores busy together.
+    cut = vector_tuning.cut(kernel, format, outputs * pairs, columns, weight.graph.parallel_width)
+    return KernelCall(
+        f"{kernel}_{format}_d{cut.depth}",
+        {name: t for name, t in {**node.inputs, **node.outputs}.items() if name not in ("order", "tiles")},
+        arguments,
+        (ceil_div(outputs, cut.outputs * cut.simdgroups // cut.parts), pairs, 1),
+        (cut.simdgroups * SIMD_WIDTH, 1, 1),
+        {"tile_columns": columns, "tile_parts": cut.parts, "tile_simdgroups": cut.simdgroups},
     )
 
 
