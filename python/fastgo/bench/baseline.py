@@ -25,7 +25,7 @@ _HINT = "give a file that `fastgo bench --format json` wrote"
 class RegressionError(FastgoError):
     """A test is significantly slower than the baseline."""
 
-    exit_code = 9
+    exit_code = 10
 
 
 @dataclass(frozen=True)

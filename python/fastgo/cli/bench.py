@@ -43,7 +43,7 @@ def bench(
     kernels: Annotated[bool, typer.Option("--kernels", help="Time each kernel alone instead.")] = False,
     output: Annotated[BenchFormat, typer.Option("--format", help="How to write the result.")] = BenchFormat.TABLE,
     baseline: Annotated[
-        Path | None, typer.Option(help="JSON of an earlier run; exit code 9 if a test became slower.")
+        Path | None, typer.Option(help="JSON of an earlier run; exit code 10 if a test became slower.")
     ] = None,
     kv_cache: Annotated[str | None, typer.Option(help=KV_CACHE_HELP, metavar=KV_CACHE_METAVAR)] = None,
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
