@@ -80,3 +80,15 @@ def test_library_functions_for_another_type(shaders: Shaders) -> None:
     x, y = np.arange(32, dtype=np.float32), np.zeros(32, np.float32)
     assert shaders.run("extended", {0: bfloats(x), 1: y}, [32], [32]) == ""
     np.testing.assert_array_equal(y, np.full(32, 4 * x.sum()))
+
+
+def test_a_kernel_named_like_a_library_function(shaders: Shaders) -> None:
+    x, y = np.array([[1, -2, 3, -4], [0, 0, -8, 0]], np.float32), np.zeros(2, np.float32)
+    assert shaders.run("abs", {0: x, 1: y}, [2], [2]) == ""
+    np.testing.assert_array_equal(y, np.abs(x).sum(axis=1) + 0.5 * x.sum(axis=1))
+
+
+def test_threadgroup_memory_with_an_alignment_and_sizes_behind_a_loop(shaders: Shaders) -> None:
+    y = np.zeros(12, np.int32)
+    assert shaders.run("late_sizes", {0: y}, [12], [12]) == ""
+    np.testing.assert_array_equal(y, np.arange(12) + 3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .reflect import BUILTINS, Argument, Builtin, Kernel
 from .rewrite import one_line
+from .standard_names import STANDARD_FUNCTIONS
+from .syntax import Function
 
 _VALUES = {
     "thread_position_in_grid": "place.origin.{c} + thread.position.{c}",
@@ -30,6 +32,12 @@ _VALUES = {
 _TYPES = {"uint32_t": "uint", "uint16_t": "ushort"}
 
 
+def signature_name(kernel: Function) -> str:
+    """What has the kernel's type: the kernel, or a declaration made for that where the library overloads its name."""
+    is_overloaded = kernel.name in STANDARD_FUNCTIONS and kernel.template is None
+    return f"softmetal_signature_{kernel.name}" if is_overloaded else kernel.name
+
+
 def run_function(
     kernel: Kernel, number: int, layout: str, is_zeroed: bool, has_constants: bool, fields: frozenset[str]
 ) -> str:
@@ -49,7 +57,7 @@ def run_function(
     ]
     if has_constants:
         lines.append("  softmetal_load_constants(launch);")
-    lines.append(f"  using signature = decltype({callee});")
+    lines.append(f"  using signature = decltype({signature_name(kernel.function)}{template});")
     lines.append("  const ::softmetal::cpu::GroupPlace place(launch, group);")
     dynamic = [a for a in kernel.arguments if a.kind == "threadgroup_memory"]
     if layout or dynamic:

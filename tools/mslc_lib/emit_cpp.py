@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from . import threadgroup_memory
 from .conditionals import with_common_arms, with_filled_arrays
-from .cpp_kernels import run_function
+from .cpp_kernels import run_function, signature_name
 from .lexer import IDENTIFIER, Token
 from .overloads import functions_of_one_float, members_for_cpp, without_address_space_twins
 from .parts import after_template
@@ -246,6 +246,10 @@ class CppEmitter:
         self._printer.tokens([synthetic(self.inline_text, tokens[start])])
         self._print(head)
         self._print_body(body)
+        signature = signature_name(function)
+        if signature != function.name:
+            self._print([t.renamed(signature) if t.text == function.name else t for t in head])
+            self._printer.text(";")
 
     @staticmethod
     def _check_plain(function: Function) -> None:

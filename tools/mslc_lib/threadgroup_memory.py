@@ -106,7 +106,10 @@ def _statements(body: Sequence[Token]) -> list[_Statement]:
     start, index = 1, 1
     while index < len(body):
         text = body[index].text
-        is_initializer = text == "{" and any(t.text in ("=", "enum", "struct") for t in body[start:index])
+        # A body's brace follows the parenthesis of its loop or condition, which may hold a `=` too.
+        is_body = text == "{" and body[index - 1].text == ")"
+        is_initializer = text == "{" and not is_body
+        is_initializer &= any(t.text in ("=", "enum", "struct") for t in body[start:index])
         if text in ("(", "[") or is_initializer:
             index = closing(body, index)
         elif text in ("{", "}"):
@@ -140,7 +143,7 @@ def _outside_brackets(texts: Sequence[str]) -> list[str]:
 
 
 def _variables(body: Sequence[Token], statement: _Statement) -> list[Variable]:
-    tokens = [t for t in body[statement.start : statement.end + 1] if t.text != "threadgroup"]
+    tokens = [t for t in _without_attributes(body[statement.start : statement.end + 1]) if t.text != "threadgroup"]
     variable = parse_variable(tokens, 0)
     found = [variable, *variable.others]
     for each in found:
@@ -149,6 +152,19 @@ def _variables(body: Sequence[Token], statement: _Statement) -> list[Variable]:
         if not each.type or not each.name:
             raise body[statement.start].error("this threadgroup declaration is not understood")
     return found
+
+
+def _without_attributes(tokens: Sequence[Token]) -> list[Token]:
+    """Without `__attribute__((...))`: the group's memory is aligned for every type."""
+    output: list[Token] = []
+    index = 0
+    while index < len(tokens):
+        if tokens[index].text == "__attribute__":
+            index = closing(tokens, index + 1)
+        else:
+            output.append(tokens[index])
+        index += 1
+    return output
 
 
 def _needed_locals(

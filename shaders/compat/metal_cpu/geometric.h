@@ -12,6 +12,15 @@ METAL_FUNC constexpr T dot(const vec<T, N>& a, const vec<T, N>& b) {
   if constexpr (N > 3) sum = sum + a.w * b.w;
   return sum;
 }
+// A number stands for a vector of it.
+template <typename T, int N, typename S, std::enable_if_t<cpu::is_scalar<S>, int> = 0>
+METAL_FUNC constexpr T dot(const vec<T, N>& a, S b) {
+  return dot(a, vec<T, N>(T(b)));
+}
+template <typename T, int N, typename S, std::enable_if_t<cpu::is_scalar<S>, int> = 0>
+METAL_FUNC constexpr T dot(S a, const vec<T, N>& b) {
+  return dot(vec<T, N>(T(a)), b);
+}
 template <typename T, int N>
 METAL_FUNC constexpr vec<T, N> cross(const vec<T, N>& a, const vec<T, N>& b) {
   static_assert(N == 3, "cross needs vectors of three components");

@@ -143,3 +143,27 @@ kernel void extended(device const bfloat* x [[buffer(0)]], device float* y [[buf
                      uint i [[thread_position_in_grid]]) {
   y[i] = simd_sum(ldexp(x[i], 2));
 }
+
+// A kernel with the name of a library function, which it calls.
+kernel void abs(device const float4* x [[buffer(0)]], device float* y [[buffer(1)]],
+                uint i [[thread_position_in_grid]]) {
+  y[i] = dot(abs(x[i]), 1) + dot(0.5f, x[i]);
+}
+
+// Threadgroup memory that asks for an alignment, of sizes that are known only behind a loop.
+kernel void late_sizes(device int* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  int sum = 0;
+  for (int k = 0; k < 3; k++) {
+    sum += k;
+  }
+  constexpr uint rows = 2 * 2;
+  constexpr uint columns = 3;
+  threadgroup int tile[rows][columns] __attribute__((aligned(64)));
+  if (i == 0) {
+    for (uint k = 0; k < rows * columns; k++) {
+      tile[k / columns][k % columns] = int(k) + sum;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  y[i] = tile[i / columns][i % columns];
+}
