@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gguf
 import hf_builder
+import llama_cpp_logits
 import numpy as np
 import pytest
 from fastgo.assets import repository
@@ -225,7 +226,6 @@ ROPE: dict[str, tuple[str, dict[str, object]]] = {
 
 @pytest.mark.parametrize("name", ROPE)
 def test_llama_cpp_gives_the_same_float32_logits(tmp_path: Path, name: str) -> None:
-    llama_cpp = pytest.importorskip("llama_cpp")
     import fastgo
 
     architecture, changes = ROPE[name]
@@ -236,11 +236,7 @@ def test_llama_cpp_gives_the_same_float32_logits(tmp_path: Path, name: str) -> N
     ids = [1, 40, 260, 261, 262, 299, 263, 265, 277]
     with fastgo.load(tmp_path / "model") as ours:
         wanted = ours.logits(ids, all_positions=True)
-    options = {"n_ctx": 64, "logits_all": True, "verbose": False, "type_k": 0, "type_v": 0}
-    theirs = llama_cpp.Llama(str(tmp_path / "out.gguf"), **options)
-    theirs.eval(ids)
-    found = np.array(theirs.scores[: len(ids)])
-    theirs.close()
+    found = llama_cpp_logits.run(tmp_path / "out.gguf", ids, type_k=0, type_v=0)
     assert wanted.std() > 1e-2
     assert np.abs(wanted - found).max() < 2e-3 * wanted.std()
     if "rope_scaling" in changes:  # the scaling is seen at all, and by both
@@ -284,7 +280,6 @@ def test_llama_cpp_gives_the_same_logits(
     real_gguf: dict[str, Path], real_cache: Path, tmp_path: Path, name: str
 ) -> None:
     """A model that we quantised ourselves, run by both; llama.cpp multiplies with 8-bit activations."""
-    llama_cpp = pytest.importorskip("llama_cpp")
     import fastgo
 
     with open_source(real_gguf[name]) as source:
@@ -294,11 +289,7 @@ def test_llama_cpp_gives_the_same_logits(
     with fastgo.load(tmp_path / "model") as ours:
         ids = ours.tokenizer.encode_prompt(text)
         wanted = ours.logits(ids, all_positions=True)
-    theirs = llama_cpp.Llama(str(tmp_path / "out.gguf"), n_ctx=64, logits_all=True, verbose=False)
-    assert theirs.tokenize(text.encode(), add_bos=ids[0] == theirs.token_bos()) == ids
-    theirs.eval(ids)
-    found = np.array(theirs.scores[: len(ids)])
-    theirs.close()
+    found = llama_cpp_logits.run(tmp_path / "out.gguf", ids, text)
     ours_p, theirs_p = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True) for logits in (wanted, found))
     divergence = (np.exp(ours_p) * (ours_p - theirs_p)).sum(axis=1)
     print(name, json.dumps(divergence.round(6).tolist()))

@@ -55,7 +55,7 @@ unsigned char* scratch(std::size_t bytes) {
   };
   thread_local Block block;
   if (bytes > block.size) {
-    const std::size_t size = (bytes * 2 + alignment - 1) / alignment * alignment;
+    const std::size_t size = (bytes + bytes / 4 + alignment - 1) / alignment * alignment;
     std::free(block.memory);
     block.memory = static_cast<unsigned char*>(std::aligned_alloc(alignment, size));
     if (block.memory == nullptr) std::abort();
