@@ -1,4 +1,4 @@
-"""llama.cpp's logits of a GGUF file, from a process of its own: builds of it are known that end in a fault of memory."""
+"""llama.cpp's logits of a GGUF file, from a process of its own: some builds of it end in a fault of memory."""
 
 from __future__ import annotations
 
