@@ -1,9 +1,10 @@
-// matmul: y = x W^T with weights of any format, dequantised on the fly.
+// matmul: y = act(x W^T + bias) with weights of any format, dequantised on the fly; see finish.h.
 //
-//   x (rows, columns) float32, W (outputs, columns), y (rows, outputs) float32
+//   x (rows, columns) float32, W (outputs, columns), bias (outputs,) and y (rows, outputs) float32
 //
 // Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results; in the form for many rows the
 // threadgroup dequantises a tile of weights for all of its simdgroups.
+#include "include/finish.h"
 #include "include/matmul_args.h"
 #include "include/matmul_many.h"
 #include "include/matmul_tile.h"
@@ -11,6 +12,7 @@
 template <typename Format, uint ROWS, uint OUTPUTS>
 kernel void matmul(constant MatmulArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
                    device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+                   device const float* bias [[buffer(4), function_constant(has_bias)]],
                    uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
                    uint simdgroup [[simdgroup_index_in_threadgroup]], uint simdgroups [[simdgroups_per_threadgroup]]) {
   uint first_row = group.x * ROWS;
@@ -26,7 +28,7 @@ kernel void matmul(constant MatmulArgs& args [[buffer(0)]], device const uchar* 
     for (uint m = 0; m < ROWS; m++) {
       float total = simd_sum(horizontal_sum(sums[n * ROWS + m]));
       if (lane == 0 && first_row + m < args.rows && first_output + n < args.outputs) {
-        y[ulong(first_row + m) * args.outputs + first_output + n] = total;
+        y[ulong(first_row + m) * args.outputs + first_output + n] = finished(total, bias, first_output + n);
       }
     }
   }
@@ -40,10 +42,27 @@ struct MatmulRows {
   ulong index(uint number) const thread { return min(first + number, outputs - 1); }
 };
 
+// Finishes and writes what lies inside of a 16x16 sum; `memory` is the simdgroup's own KiB.
+inline void write_sum(thread const SumMatrix& sum, threadgroup float4* memory, device const float* bias,
+                      device float* y, uint first_row, uint rows, uint first_output, uint outputs, uint lane) {
+  threadgroup float* scratch = (threadgroup float*)memory;
+  store_sum(sum, scratch, 16);
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  uint output = first_output + lane % 16;
+  for (uint i = 0; i < 8; i++) {
+    uint row = first_row + i * 2 + lane / 16;
+    if (row < rows && output < outputs) {
+      y[ulong(row) * outputs + output] = finished(scratch[i * 32 + lane], bias, output);
+    }
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+}
+
 // The form for many rows: a threadgroup of 2 * SIDE threads computes SIDE x SIDE results from bfloat operands.
 template <typename Format, uint SIDE>
 kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
                         device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+                        device const float* bias [[buffer(4), function_constant(has_bias)]],
                         uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
                         uint thread_index [[thread_index_in_threadgroup]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]]) {
@@ -56,7 +75,7 @@ kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uc
   uint first_output = rows.first + simdgroup / 2 * MANY_PART_OUTPUTS;
 #pragma unroll
   for (uint i = 0; i < SIDE / 16; i++) {
-    write_sum(sums[i], memory + simdgroup * 64, y, first_row + i / 2 * 16, args.rows, first_output + i % 2 * 16,
+    write_sum(sums[i], memory + simdgroup * 64, bias, y, first_row + i / 2 * 16, args.rows, first_output + i % 2 * 16,
               args.outputs, lane);
   }
 }

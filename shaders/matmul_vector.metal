@@ -1,14 +1,17 @@
-// matmul_vector: y = x W^T for one row of x, on devices with many cores. matmul has the form for few.
+// matmul_vector: y = act(x W^T + bias) for one row of x, on devices with many cores. matmul has the form for few.
 //
-//   x (columns,) float32, W (outputs, columns) of a format with units, y (outputs,) float32; columns a multiple of 32
+//   x (columns,) float32, W (outputs, columns) of a format with units, bias and y (outputs,) float32; columns a
+//   multiple of 32
 //
 // Grid: (tiles of outputs). A simdgroup computes OUTPUTS results; `parts` simdgroups share the columns of one tile.
+#include "include/finish.h"
 #include "include/matmul_args.h"
 #include "include/matmul_vector.h"
 
 template <typename Format, uint OUTPUTS>
 kernel void matmul_vector(constant MatmulVectorArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
                           device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+                          device const float* bias [[buffer(4), function_constant(has_bias)]],
                           uint group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
                           uint simdgroup [[simdgroup_index_in_threadgroup]],
                           uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -21,7 +24,7 @@ kernel void matmul_vector(constant MatmulVectorArgs& args [[buffer(0)]], device 
   accumulate_units<Format, 1, OUTPUTS>(&weights, x, args.outputs, args.columns, place, sums);
   float total = gather_sums<OUTPUTS>(sums, place, scratch);
   if (simdgroup % args.parts == 0 && lane < OUTPUTS && place.first_output + lane < args.outputs) {
-    y[place.first_output + lane] = total;
+    y[place.first_output + lane] = finished(total, bias, place.first_output + lane);
   }
 }
 

@@ -1,8 +1,10 @@
 // matmul_vector_stream: matmul_vector for plain floats of 16 bits, with weights fetched before the inputs are there.
 //
-//   x (columns,) float32, W (outputs, columns) of a streamed format, y (outputs,) float32; columns a multiple of 32
+//   x (columns,) float32, W (outputs, columns) of a streamed format, bias and y (outputs,) float32; columns a
+//   multiple of 32
 //
 // Grid: (tiles of OUTPUTS outputs).
+#include "include/finish.h"
 #include "include/matmul_args.h"
 #include "include/reduce.h"
 #include "include/row_stream.h"
@@ -10,7 +12,8 @@
 template <typename Format, uint OUTPUTS>
 [[max_total_threads_per_threadgroup(STREAM_THREAD_LIMIT)]] kernel void matmul_vector_stream(
     constant MatmulVectorTileArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
-    device const float* x [[buffer(2)]], device float* y [[buffer(3)]], uint group [[threadgroup_position_in_grid]],
+    device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+    device const float* bias [[buffer(4), function_constant(has_bias)]], uint group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float scratch[MAX_TILE_SIMDGROUPS * OUTPUTS];
   TilePlace place = place_in_tiles(group, lane, simdgroup, OUTPUTS);
@@ -23,7 +26,7 @@ template <typename Format, uint OUTPUTS>
   float total = gather_rounds<OUTPUTS>(sums, place, scratch);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < OUTPUTS && output < args.outputs) {
-    y[output] = total;
+    y[output] = finished(total, bias, output);
   }
 }
 

@@ -1,15 +1,18 @@
 // matmul_vector_tile: matmul_vector in tiles of sixteen outputs a simdgroup, for formats in chunks of 16 bytes.
 //
-//   x (columns,) float32, W (outputs, columns) of a format with tiles, y (outputs,) float32; columns a multiple of 32
+//   x (columns,) float32, W (outputs, columns) of a format with tiles, bias and y (outputs,) float32; columns a
+//   multiple of 32
 //
 // Grid: (tiles of outputs); tile_parts simdgroups share the columns of a tile.
+#include "include/finish.h"
 #include "include/matmul_args.h"
 #include "include/row_tile_sums.h"
 
 template <typename Format, uint DEPTH>
 [[max_total_threads_per_threadgroup(TILE_THREAD_LIMIT)]] kernel void matmul_vector_tile(
     constant MatmulVectorTileArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
-    device const float* x [[buffer(2)]], device float* y [[buffer(3)]], uint group [[threadgroup_position_in_grid]],
+    device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+    device const float* bias [[buffer(4), function_constant(has_bias)]], uint group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   ROW_TILE_MEMORY(1);
   TilePlace place = place_in_tiles(group, lane, simdgroup, TILE_OUTPUTS);
@@ -22,7 +25,7 @@ template <typename Format, uint DEPTH>
   float total = gather_tile<1>(totals, place, scratch);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < TILE_OUTPUTS && output < args.outputs) {
-    y[output] = total;
+    y[output] = finished(total, bias, output);
   }
 }
 

@@ -1,10 +1,11 @@
 // norm_matmul_group: for one row, x += branch or its norm, then three products of x's norm (queries, keys, values).
 //
 //   x, branch, post_weight, weight (columns,) float32; first, second and third (outputs[i], columns) of one format with
-//   tiles; y_first, y_second, y_third (outputs[i],) and stream, the sum, (columns,) float32. Columns: a multiple of 32,
-//   at most 7168.
+//   tiles; y_first, y_second, y_third and biases (outputs[i],) and stream, the sum, (columns,) float32. Columns: a
+//   multiple of 32, at most 7168.
 //
 // Grid: (tiles of the first's outputs, then of the second's, then of the third's).
+#include "include/finish.h"
 #include "include/group_member.h"
 #include "include/matmul_args.h"
 #include "include/row_tile_sums.h"
@@ -17,8 +18,12 @@ template <typename Format, uint DEPTH>
     device const float* branch [[buffer(6), function_constant(has_branch)]],
     device const float* post_weight [[buffer(7), function_constant(has_post_norm)]],
     device float* y_first [[buffer(8)]], device float* y_second [[buffer(9)]], device float* y_third [[buffer(10)]],
-    device float* stream [[buffer(11), function_constant(has_branch)]], uint group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+    device float* stream [[buffer(11), function_constant(has_branch)]],
+    device const float* bias_first [[buffer(12), function_constant(has_bias)]],
+    device const float* bias_second [[buffer(13), function_constant(has_bias)]],
+    device const float* bias_third [[buffer(14), function_constant(has_bias)]],
+    uint group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   ROW_TILE_MEMORY(1);
   threadgroup float norm_scratch[2 * MAX_SIMDGROUPS];
   TilePlace place = place_in_tiles(group, lane, simdgroup, TILE_OUTPUTS);
@@ -43,7 +48,8 @@ template <typename Format, uint DEPTH>
   float total = gather_tile<1>(totals, place, scratch);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < TILE_OUTPUTS && output < outputs) {
-    y[output] = total;
+    device const float* bias = member.which == 0 ? bias_first : (member.which == 1 ? bias_second : bias_third);
+    y[output] = finished(total, bias, output);
   }
 }
 

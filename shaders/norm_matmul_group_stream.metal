@@ -5,6 +5,7 @@
 //   32, at most 7168.
 //
 // Grid: (tiles of the first's outputs, then of the second's, then of the third's).
+#include "include/finish.h"
 #include "include/group_member.h"
 #include "include/row_norm.h"
 #include "include/row_stream.h"
@@ -17,8 +18,12 @@ template <typename Format, uint OUTPUTS>
     device const float* branch [[buffer(6), function_constant(has_branch)]],
     device const float* post_weight [[buffer(7), function_constant(has_post_norm)]],
     device float* y_first [[buffer(8)]], device float* y_second [[buffer(9)]], device float* y_third [[buffer(10)]],
-    device float* stream [[buffer(11), function_constant(has_branch)]], uint group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+    device float* stream [[buffer(11), function_constant(has_branch)]],
+    device const float* bias_first [[buffer(12), function_constant(has_bias)]],
+    device const float* bias_second [[buffer(13), function_constant(has_bias)]],
+    device const float* bias_third [[buffer(14), function_constant(has_bias)]],
+    uint group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 staged[STREAM_COLUMNS / 4];
   threadgroup float scratch[MAX_TILE_SIMDGROUPS * OUTPUTS];
   threadgroup float norm_scratch[2 * MAX_SIMDGROUPS];
@@ -44,7 +49,8 @@ template <typename Format, uint OUTPUTS>
   float total = gather_rounds<OUTPUTS>(sums, place, scratch);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < OUTPUTS && output < member.outputs) {
-    y[output] = total;
+    device const float* bias = member.which == 0 ? bias_first : (member.which == 1 ? bias_second : bias_third);
+    y[output] = finished(total, bias, output);
   }
 }
 

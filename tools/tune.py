@@ -64,7 +64,7 @@ class Product:
         norm = {name: row(name, self.columns) for name in ("x", "branch", "weight")}
         stream = {"stream": row("stream", self.columns)}
         if self.kernel == "matmul_vector":
-            node = Node(matmul.MATMUL, {**weights("weight"), "x": norm["x"]}, y, {})
+            node = Node(matmul.MATMUL, {**weights("weight"), "x": norm["x"]}, y, {"activation": "none"})
         elif self.kernel == "combine_matmul":
             heads = self.columns // _HEAD_DIM
             parts = {"partial": graph.tensor("partial", (1, heads, _SPLITS, _HEAD_DIM), "f32", Storage.STATE)}

@@ -126,22 +126,6 @@ inline void multiply_tiles(threadgroup const bfloat* inputs, threadgroup const b
   }
 }
 
-// Writes what lies inside of a 16x16 sum; `memory` is the simdgroup's own KiB.
-inline void write_sum(thread const SumMatrix& sum, threadgroup float4* memory, device float* y, uint first_row,
-                      uint rows, uint first_output, uint outputs, uint lane) {
-  threadgroup float* scratch = (threadgroup float*)memory;
-  store_sum(sum, scratch, 16);
-  simdgroup_barrier(mem_flags::mem_threadgroup);
-  uint output = first_output + lane % 16;
-  for (uint i = 0; i < 8; i++) {
-    uint row = first_row + i * 2 + lane / 16;
-    if (row < rows && output < outputs) {
-      y[ulong(row) * outputs + output] = scratch[i * 32 + lane];
-    }
-  }
-  simdgroup_barrier(mem_flags::mem_threadgroup);
-}
-
 // All sums of a square tile. What a thread fetches for the next step is under way while this one is multiplied.
 template <uint SIDE, typename Format, typename Rows>
 inline void multiply_many(thread const Rows& rows, thread const InputRows& inputs, uint thread_index, uint simdgroup,

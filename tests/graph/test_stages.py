@@ -16,7 +16,12 @@ HIDDEN, WIDTH, VOCABULARY, CAPACITY = 64, 96, 40, 32
 
 
 def decode_program(
-    architecture: str, head_dim: int, layers: int, width: int = 1, format: str = "f32"
+    architecture: str,
+    head_dim: int,
+    layers: int,
+    width: int = 1,
+    format: str = "f32",
+    biases: tuple[str, ...] = (),
 ) -> _fastmetal.Program:
     """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
     config = ModelConfig(
@@ -33,6 +38,7 @@ def decode_program(
         query_scale=1.0,
         rope=RopeConfig(10_000.0),
         layer_is_sliding=(False,) * layers,
+        biases=biases,
     )
     device, graph = _fastmetal.Device(0), Graph(width)
     described = get_architecture(architecture)
@@ -89,3 +95,12 @@ def test_a_decode_layer_on_a_wide_device_is_five_kernels(architecture: str, head
     few, many = (decode_program(architecture, head_dim, layers, 132, "q4_0") for layers in (2, 5))
     assert many.stage_count - few.stage_count == 3 * 5
     assert many.dispatch_count - few.dispatch_count == 3 * 5
+
+
+@pytest.mark.parametrize(("width", "format", "stages", "dispatches"), [(1, "f32", 7, 9), (132, "q4_0", 5, 5)])
+def test_biases_cost_no_stage(width: int, format: str, stages: int, dispatches: int) -> None:
+    """Qwen 2.5's: they are added in the kernels of q, k and v."""
+    biases = tuple(f"self_attn.{name}_proj" for name in "qkv")
+    few, many = (decode_program("llama", 128, layers, width, format, biases) for layers in (2, 5))
+    assert many.stage_count - few.stage_count <= 3 * stages
+    assert many.dispatch_count - few.dispatch_count <= 3 * dispatches

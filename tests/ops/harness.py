@@ -5,6 +5,7 @@ Outputs are filled with NaN before the run, so that an element that no thread wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -82,7 +83,26 @@ class Int8Cache:
     scales: npt.NDArray[np.float16]
 
 
-Input = Array | Weight | Int8Cache
+@dataclass(frozen=True)
+class Int4Cache:
+    """Keys or values (num_sequences, kv_heads, capacity, head_dim) from -7 to 7, and the groups' scales, float16."""
+
+    elements: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float16]
+
+    def packed(self) -> npt.NDArray[np.uint8]:
+        pairs = (self.elements.reshape(-1, 2) + 8).astype(np.uint8)
+        return pairs[:, 0] | pairs[:, 1] << np.uint8(4)
+
+    @staticmethod
+    def unpacked(content: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> Int4Cache:
+        nbytes = math.prod(shape) // 2
+        nibbles = np.stack([content[:nbytes] & 15, content[:nbytes] >> 4], axis=-1).astype(np.int8) - 8
+        scales = content[nbytes:].copy().view(np.float16)
+        return Int4Cache(nibbles.reshape(shape), scales.reshape(*shape[:-1], -1))
+
+
+Input = Array | Weight | Int8Cache | Int4Cache
 
 
 def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
@@ -182,7 +202,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "copy": lambda _, t, a: {"y": copy(**t)},
     "embed": lambda _, t, a: {"y": embed(**t, **a)},
     "glu": lambda _, t, a: {"y": glu(**t, **a)},
-    "matmul": lambda _, t, a: {"y": matmul(**t)},
+    "matmul": lambda _, t, a: {"y": matmul(**t, **a)},
     "matmul_glu": _matmul_glu,
     "moe_combine": lambda _, t, a: {"y": moe_combine(t["x"], Routing(t["weights"], t["weights"], 0))},
     "moe_matmul": _moe_matmul,
@@ -218,6 +238,9 @@ class Bench:
         elif isinstance(value, Int8Cache):
             tensor = self.graph.tensor(name, value.elements.shape, "int8", Storage.STATE)
             content = np.concatenate([part.reshape(-1).view(np.uint8) for part in (value.elements, value.scales)])
+        elif isinstance(value, Int4Cache):
+            tensor = self.graph.tensor(name, value.elements.shape, "int4", Storage.STATE)
+            content = np.concatenate([value.packed(), value.scales.reshape(-1).view(np.uint8)])
         else:
             tensor = self.graph.tensor(name, value.shape, _DTYPES[value.dtype.name], Storage.STATE)
             content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
@@ -255,13 +278,15 @@ class Bench:
                     memory = lowering.memory(tensor)
                     self.device.fill(memory.buffer, memory.offset, memory.nbytes, 0xFF).wait()
 
-    def _read(self, memory: Memory, tensor: Tensor) -> Array | Int8Cache:
+    def _read(self, memory: Memory, tensor: Tensor) -> Array | Int8Cache | Int4Cache:
         staging = self.device.buffer(memory.nbytes, "read back")
         self.device.copy(memory.buffer, memory.offset, staging, 0, memory.nbytes).wait()
         if tensor.dtype == "int8":
             elements = np.frombuffer(staging, np.int8, tensor.size).reshape(tensor.shape)
             scales = np.frombuffer(staging, np.float16, offset=tensor.size).reshape(tensor.shape[:-1])
             return Int8Cache(elements.copy(), scales.copy())
+        if tensor.dtype == "int4":
+            return Int4Cache.unpacked(np.frombuffer(staging, np.uint8, memory.nbytes), tensor.shape)
         dtype = _NUMPY_DTYPES[tensor.dtype]
         return np.frombuffer(staging, dtype, tensor.root.size).reshape(tensor.root.shape).copy()
 

@@ -9,7 +9,19 @@ import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
 from fastgo.ops import cases, matmul, matmul_glu
-from harness import OWN_FORMATS, Array, Weight, error, product_scale, random_rows, random_weight, run, run_wide
+from fastgo.ops.common import ACTIVATIONS
+from harness import (
+    OWN_FORMATS,
+    Array,
+    Bench,
+    Weight,
+    error,
+    product_scale,
+    random_rows,
+    random_weight,
+    run,
+    run_wide,
+)
 from variants import Variant
 
 GGUF_FORMATS = [f.name for f in FORMATS.values() if f.gguf_type_id is not None]
@@ -68,6 +80,35 @@ def test_matmul_glu(variant: Variant, format: str, activation: str) -> None:
         worst = glu_error(got, x, gate, up, activation)
         print(f"worst matmul_glu {variant.name} {format} {rows} {columns} {outputs} {worst:.2g}")
         assert worst <= tolerance("matmul_glu", variant, format, rows), (rows, columns, outputs)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("format", ["f32", "bf16", "q8_0", "q4_0", "q6_k", "int4_g32"])
+def test_bias_and_activation(variant: Variant, format: str, activation: str) -> None:
+    """In every form: of one row, of few and of many, and those of wide devices; whole and broken tiles."""
+    columns, outputs = 256, 75
+    weight, bias = random_weight(format, outputs, columns), 3.0 * random_rows(5, outputs)
+    runs = [(run, rows) for rows in (1, 3, 9, 17, 70)] + ([] if variant.is_native else [(run_wide, 1)])
+    for form, rows in runs:
+        x = random_rows(6, rows, columns)
+        inputs = {"x": x, "weight": weight, "bias": bias}
+        got = variant.call(form, "matmul", inputs, {"activation": activation})["y"]
+        doubles = x.astype(np.float64), weight.dense()
+        with np.errstate(over="ignore"):  # exp of a large negative value
+            want = matmul.reference(*doubles, bias.astype(np.float64), activation=activation)
+        worst = error(got, want, product_scale(*doubles) + np.abs(bias))
+        print(f"worst matmul {variant.name} {format} {activation} {rows} {worst:.2g}")
+        # No activation is steeper than 1.13.
+        assert worst <= 1.13 * tolerance("matmul", variant, format, rows), rows
+
+
+def test_a_bias_or_activation_that_does_not_fit_is_refused() -> None:
+    bench = Bench({"x": random_rows(1, 2, 32), "weight": random_weight("q4_0", 5, 32), "bias": random_rows(2, 6)})
+    x, weight, bias = (bench.tensors[name] for name in ("x", "weight", "bias"))
+    with pytest.raises(ValueError, match="can't add bias"):
+        matmul.matmul(x, weight, bias)
+    with pytest.raises(ValueError, match="unknown activation swish"):
+        matmul.matmul(x, weight, activation="swish")
 
 
 def run_in_large_tiles(op: str, inputs: dict[str, Array | Weight], attributes: dict[str, str]) -> Array:

@@ -44,21 +44,25 @@ def check_stream(before: str, got: dict[str, Array], want: Array) -> None:
         assert error(got["stream"], want) <= tolerances.KERNELS["add_rms_norm", "float32"]
 
 
+@pytest.mark.parametrize("has_bias", [False, True])
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("format", FORMATS)
-def test_norm_matmul_group(variant: Variant, format: str, before: str) -> None:
+def test_norm_matmul_group(variant: Variant, format: str, before: str, has_bias: bool) -> None:
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
     for columns, outputs in ((256, (1, 17, 33)), (1280, (70, 16, 16)), (7168, (20, 5, 5))):
         inputs = stream_inputs(before, columns)
         for i, name in enumerate(("first", "second", "third")):
             inputs[name] = random_weight(format, outputs[i], columns, i)
+            if has_bias:
+                inputs[f"bias_{name}"] = 10.0 * random_rows(5 + i, outputs[i])
         got = variant.call(run_wide, "norm_matmul_group", inputs, {"eps": 1e-6})
         stream, *products = norm_matmul_group.reference(**doubles(inputs), eps=1e-6)
         check_stream(before, got, stream)
         y = normed(inputs)
         for name, want in zip(("first", "second", "third"), products, strict=True):
-            worst = error(got[f"y_{name}"], want, product_scale(y, doubles(inputs)[name]))
+            scale = product_scale(y, doubles(inputs)[name]) + np.abs(doubles(inputs).get(f"bias_{name}", 0.0))
+            worst = error(got[f"y_{name}"], want, scale)
             print(f"worst norm_matmul_group {variant.name} {format} {columns} {worst:.2g}")
             assert worst <= tolerances.KERNELS["matmul", tolerances.matmul_precision(variant.name, format, 1)], (
                 columns,

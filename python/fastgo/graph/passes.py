@@ -149,6 +149,11 @@ def fuse_sandwich_norm(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def _is_plain(product: Node) -> bool:
+    """Whether nothing follows the product in its kernel."""
+    return "bias" not in product.inputs and product.attributes.get("activation", "none") == "none"
+
+
 def fuse_matmul_glu(graph: Graph) -> int:
     """The gate and up projections and their gate, when both weights have one format and shape."""
     rewriter = _Rewriter(graph)
@@ -163,6 +168,8 @@ def fuse_matmul_glu(graph: Graph) -> int:
             if shared != {name: tensor for name, tensor in up.inputs.items() if name != "weight"}:
                 continue
             if gate_weight.dtype != up_weight.dtype or gate_weight.shape != up_weight.shape:
+                continue
+            if not _is_plain(gate) or not _is_plain(up):
                 continue
             if not rewriter.is_only_for(glu.inputs["gate"], glu) or not rewriter.is_only_for(glu.inputs["up"], glu):
                 continue
@@ -184,7 +191,11 @@ def _products_of(rewriter: _Rewriter, y: Tensor) -> list[Node]:
         return []
     if len(readers) == 1 and readers[0].op is MATMUL_GLU:
         weights = [readers[0].inputs["gate"]]
-    elif len(readers) == 3 and all(node.op is MATMUL for node in readers):
+    elif (
+        len(readers) == 3
+        and all(node.op is MATMUL and node.activation == "none" for node in readers)
+        and len({"bias" in node.inputs for node in readers}) == 1
+    ):
         weights = [node.inputs["weight"] for node in readers]
     else:
         return []
@@ -238,6 +249,8 @@ def fuse_norm_matmul(graph: Graph) -> int:
             op = NORM_MATMUL_GROUP
             for name, product in zip(("first", "second", "third"), products, strict=True):
                 inputs[name], outputs[f"y_{name}"] = product.inputs["weight"], product.outputs["y"]
+                if "bias" in product.inputs:
+                    inputs[f"bias_{name}"] = product.inputs["bias"]
         rewriter.replace([*before, norm, *products], Node(op, inputs, outputs, attributes))
     return rewriter.finish()
 
@@ -274,7 +287,7 @@ def fuse_attention_output(graph: Graph) -> int:
         if node is None or "partial" not in node.outputs or not rewriter.is_only_for(x, product):
             continue
         parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
-        if x is not node.outputs["y"] or not combine_matmul.suits(weight, parts["partial"]):
+        if x is not node.outputs["y"] or not _is_plain(product) or not combine_matmul.suits(weight, parts["partial"]):
             continue
         outputs = {**parts, **{name: node.outputs[name] for name in ("k_cache", "v_cache")}}
         rewriter.replace([node], Node(ROPE_ATTENTION, node.inputs, outputs, node.attributes))

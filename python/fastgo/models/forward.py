@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from fastgo.graph.dag import Tensor
 from fastgo.models.config import ModelConfig
-from fastgo.ops.bias_add import bias_add
 from fastgo.ops.matmul import matmul
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -54,12 +53,11 @@ class Forward:
         return self.project_all(layer, (name,), x)[0]
 
     def project_all(self, layer: int, names: Sequence[str], x: Tensor) -> list[Tensor]:
-        """x through several matrices: all products before all biases, so that each kind is one stage."""
-        products = [(name, matmul(x, self.layer_weight(layer, name))) for name in names]
-        return [
-            bias_add(y, self.weight(f"model.layers.{layer}.{name}.bias")) if name in self.config.biases else y
-            for name, y in products
+        """x through several matrices, in the order of their names."""
+        biases = [
+            self.weight(f"model.layers.{layer}.{name}.bias") if name in self.config.biases else None for name in names
         ]
+        return [matmul(x, self.layer_weight(layer, name), bias) for name, bias in zip(names, biases, strict=True)]
 
     def outputs(self, x: Tensor) -> Tensor:
         """The rows of x whose logits are wanted."""

@@ -1,4 +1,4 @@
-"""bias_add: x + bias, the same bias for every row; what a projection with a bias adds to its product."""
+"""bias_add: x + bias, the same bias for every row; a projection adds its own in the kernel of its product."""
 
 from __future__ import annotations
 

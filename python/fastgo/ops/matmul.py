@@ -1,15 +1,22 @@
-"""matmul: y = x Wᵀ, with weights of any format of assets/quant.py dequantised on the fly."""
+"""matmul: y = act(x Wᵀ + bias), with weights of any format of assets/quant.py dequantised on the fly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import batch_tiles, vector_tuning
-from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
+from fastgo.ops.common import (
+    ACTIVATIONS,
+    SIMD_WIDTH,
+    WEIGHTS_PER_BLOCK,
+    Array,
+    activate,
+    ceil_div,
+    plane_offsets,
+    weight_kernel,
+)
 
 
 @dataclass(frozen=True)
@@ -28,15 +35,29 @@ LARGE_TILES = 100
 _UNIT_FORMATS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "int8", "int4")  # FOR_EACH_UNIT_FORMAT
 
 
-def matmul(x: Tensor, weight: Tensor) -> Tensor:
-    """(rows, columns) float32, (outputs, columns) weight -> (rows, outputs) float32."""
+def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "none") -> Tensor:
+    """(rows, columns) float32, (outputs, columns) weight, (outputs,) float32 -> (rows, outputs) float32.
+
+    Raises ValueError for shapes that don't fit or an unknown activation.
+    """
     rows, columns = x.shape
     outputs, weight_columns = weight.shape
     if columns != weight_columns or not x.is_contiguous:
         raise ValueError(f"can't multiply {x.name} {x.shape} with the transpose of {weight.name} {weight.shape}")
+    if bias is not None and (bias.shape != (outputs,) or not bias.is_contiguous):
+        raise ValueError(f"can't add {bias.name} {bias.shape} to the {outputs} outputs of {weight.name}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation}, expected one of {sorted(ACTIVATIONS)}")
     y = x.graph.output("matmul", (rows, outputs))
-    x.graph.add_node(MATMUL, {"x": x, "weight": weight}, {"y": y})
+    inputs = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    x.graph.add_node(MATMUL, inputs, {"y": y}, activation=activation)
     return y
+
+
+def finish(node: Node) -> tuple[dict[str, Tensor | None], dict[str, bool | int | float]]:
+    """What a product's kernel is given for its bias and activation: buffers and function constants."""
+    bias = node.inputs.get("bias")
+    return {"bias": bias}, {"has_bias": bias is not None, "output_activation": ACTIVATIONS[node.activation]}
 
 
 def tiled_call(
@@ -102,14 +123,30 @@ def _lower(node: Node) -> list[KernelCall]:
     weight = node.inputs["weight"]
     arguments: dict[str, object] = {"planes": plane_offsets(weight)}
     if batch_tiles.suits(node.inputs["x"].shape[0], weight):
-        return [batch_tiles.batch_call("matmul_batch_tile", node, weight, arguments)]
-    call = vector_call("matmul_vector", node, weight, arguments)
-    return [call or tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)]
+        call = batch_tiles.batch_call("matmul_batch_tile", node, weight, arguments)
+    elif (vector := vector_call("matmul_vector", node, weight, arguments)) is not None:
+        call = vector
+    else:
+        call = tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)
+    return [_finished(call, node)]
 
 
-def reference(x: Array, weight: Array) -> Array:
+def _finished(call: KernelCall, node: Node) -> KernelCall:
+    """The call, and the form that shaders take in its place, with the node's bias and activation."""
+    buffers, constants = finish(node)
+    shader_call = call.shader_call and _finished(call.shader_call, node)
+    return replace(
+        call,
+        buffers={**buffers, **call.buffers},
+        constants={**call.constants, **constants},
+        shader_call=shader_call,
+    )
+
+
+def reference(x: Array, weight: Array, bias: Array | None = None, *, activation: str = "none") -> Array:
     """With the dequantised weight."""
-    return np.asarray(x @ weight.T)
+    product = x @ weight.T
+    return activate(activation, product if bias is None else product + bias)
 
 
 MATMUL = Op("matmul", _lower, reference)

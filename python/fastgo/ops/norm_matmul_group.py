@@ -1,4 +1,4 @@
-"""norm_matmul_group: for one row, a residual add, its RMSNorm, and the products with three weights in one kernel.
+"""norm_matmul_group: for one row, a residual add, its RMSNorm, and three products with their biases in one kernel.
 
 Queries, keys and values of a layer. Made by the fusion pass `norm_matmul`, for wide devices only.
 """
@@ -6,12 +6,13 @@ Queries, keys and values of a layer. Made by the fusion pass `norm_matmul`, for 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import rms_norm, vector_tuning
-from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets
+from fastgo.ops.common import ACTIVATIONS, SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets
 from fastgo.ops.vector_cuts import Cut
 
 _NAMES = ("first", "second", "third")
@@ -55,7 +56,10 @@ def _lower(node: Node) -> list[KernelCall]:
     outputs = sum(ceil_div(weight.shape[0], cut.outputs) * cut.outputs for weight in weights)
     planes = sum((plane_offsets(weight) for weight in weights), ())
     arguments = {"outputs": tuple(weight.shape[0] for weight in weights), "planes": planes}
-    return [norm_call("norm_matmul_group", node, weights[0], outputs, cut, arguments)]
+    call = norm_call("norm_matmul_group", node, weights[0], outputs, cut, arguments)
+    biases = {f"bias_{name}": node.inputs.get(f"bias_{name}") for name in _NAMES}
+    constants = {"has_bias": "bias_first" in node.inputs, "output_activation": ACTIVATIONS["none"]}
+    return [replace(call, buffers={**call.buffers, **biases}, constants={**call.constants, **constants})]
 
 
 def normed_row(
@@ -75,12 +79,15 @@ def reference(
     third: Array,
     branch: Array | None = None,
     post_weight: Array | None = None,
+    bias_first: Array | float = 0.0,
+    bias_second: Array | float = 0.0,
+    bias_third: Array | float = 0.0,
     *,
     eps: float,
 ) -> tuple[Array, ...]:
     """The new x and the three products, with dequantised weights."""
     stream, y = normed_row(x, weight, branch, post_weight, eps)
-    return stream, *(y @ matrix.T for matrix in (first, second, third))
+    return stream, y @ first.T + bias_first, y @ second.T + bias_second, y @ third.T + bias_third
 
 
 NORM_MATMUL_GROUP = Op("norm_matmul_group", _lower, reference)

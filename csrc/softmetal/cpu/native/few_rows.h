@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/native/activation.h"
+#include "cpu/native/finish.h"
 #include "cpu/native/vnni.h"
 #include "include/matmul_args.h"
 
@@ -197,6 +198,7 @@ void matmul_few(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const Planes planes(launch.buffers[1], args.planes);
   const auto* x = static_cast<const float*>(launch.buffers[2]);
   auto* y = static_cast<float*>(launch.buffers[3]);
+  const Finish finish(launch);
   const std::uint32_t blocks = args.columns / block_weights;
   unsigned char* memory = scratch(few_inputs_bytes(blocks));
   for_few_rows(launch, args, BATCH_OUTPUTS, begin, end, [&](auto m, auto rows, auto first_output, auto last_output) {
@@ -207,6 +209,9 @@ void matmul_few(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
       float out[rows_together];
       product(planes, n, blocks, in.groups, out);
       for (std::uint32_t i = 0; i < rows; i++) y[static_cast<std::size_t>(m + i) * args.outputs + n] = out[i];
+    }
+    for (std::uint32_t i = 0; i < rows; i++) {
+      finish(y + static_cast<std::size_t>(m + i) * args.outputs + first_output, first_output, last_output);
     }
   });
 }

@@ -322,9 +322,11 @@ void for_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end,
 template <typename Format>
 void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const Planes planes(launch.buffers[1], static_cast<const MatmulArgs*>(launch.buffers[0])->planes);
+  const Finish finish(launch);
   const auto product = [&](auto& weights, const BlockInputs* x, std::uint32_t n, std::uint32_t count, float* out) {
     weights.load(planes, n, count);
     weights.multiply(x, out);
+    for (int i = 0; i < rows_together; i++) finish(out + i * outputs_together, n, n + count);
   };
   for_few_tiles<Format, PlainProduct>(launch, begin, end, BATCH_OUTPUTS, static_cast<float*>(launch.buffers[3]),
                                       product);

@@ -14,6 +14,7 @@
 
 #include "cpu/native/activation.h"
 #include "cpu/native/bf16_weights.h"
+#include "cpu/native/finish.h"
 #include "cpu/native/native.h"
 #include "include/matmul_args.h"
 
@@ -124,6 +125,7 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   auto* y = static_cast<float*>(launch.buffers[3]);
   const std::uint32_t group_outputs = BATCH_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const Workspace<PlainProduct, Tiles> work(launch);
+  const Finish finish(launch);
   const Tiles tiles;
   const auto visit = [&](std::uint32_t n, std::uint32_t count) {
     const std::uint32_t panels =
@@ -135,6 +137,7 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
         float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
         for (std::uint32_t p = 0; p < panels; p++) {
           const std::uint32_t at = p * panel_outputs;
+          finish(work.result(p, i), n + at, n + at + smaller(panel_outputs, count - at));
           store_row(work.result(p, i), count - at, out + at);
         }
       }

@@ -2,6 +2,7 @@
 //
 // Inner products run along the columns, MR x NR of them at a time, so no transposition is needed.
 #include "cpu/native/activation.h"
+#include "cpu/native/finish.h"
 #include "cpu/native/head.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
@@ -82,6 +83,7 @@ void matmul_batch(const Launch& launch, std::uint64_t begin, std::uint64_t end) 
   const std::size_t stride = padded(args.columns);
   auto* panel = reinterpret_cast<float*>(scratch((stride + row_chunk) * panel_outputs * sizeof(float)));
   float* results = panel + stride * panel_outputs;
+  const Finish finish(launch);
   for_each_rectangle(begin, end, launch.threadgroups_per_grid.x, [&](auto x0, auto x1, auto y0, auto y1) {
     const std::uint32_t last_row = smaller(x1 * BATCH_ROWS, args.rows);
     const std::uint32_t last_output = smaller(y1 * group_outputs, args.outputs);
@@ -93,6 +95,7 @@ void matmul_batch(const Launch& launch, std::uint64_t begin, std::uint64_t end) 
         multiply_panel(x + static_cast<std::size_t>(m) * args.columns, rows, args.columns, panel, stride, count,
                        results);
         for (std::uint32_t i = 0; i < rows; i++) {
+          finish(results + i * panel_outputs, n, n + count);
           std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, results + i * panel_outputs, count * 4);
         }
       }
@@ -162,9 +165,10 @@ void matmul_vector(const Launch& launch, std::uint64_t begin, std::uint64_t end)
   auto* y = static_cast<float*>(launch.buffers[3]);
   const std::uint64_t group_outputs = VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
-  for (auto n = static_cast<std::uint32_t>(begin * group_outputs); n < last; n++) {
-    y[n] = row_product<Format>(planes, n, args.columns, x);
-  }
+  const auto first = smaller(static_cast<std::uint32_t>(begin * group_outputs), last);
+  for (std::uint32_t n = first; n < last; n++) y[n] = row_product<Format>(planes, n, args.columns, x);
+  const Finish finish(launch);
+  finish(y + first, first, last);
 }
 
 template <typename Format>

@@ -3,6 +3,7 @@
 //
 // Inputs are quantised once a call, a scale for each block of 32; a block's sum becomes a float once.
 #include "cpu/native/activation.h"
+#include "cpu/native/finish.h"
 #include "cpu/native/head.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
@@ -141,9 +142,10 @@ void matmul_vector(const Launch& launch, std::uint64_t begin, std::uint64_t end)
   const Inputs in = quantise(static_cast<const float*>(launch.buffers[2]), blocks, scratch(inputs_bytes(blocks)));
   const std::uint64_t group_outputs = VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
-  for (auto n = static_cast<std::uint32_t>(begin * group_outputs); n < last; n++) {
-    y[n] = RowProduct<Format>::run(planes, n, blocks, in);
-  }
+  const auto first = smaller(static_cast<std::uint32_t>(begin * group_outputs), last);
+  for (std::uint32_t n = first; n < last; n++) y[n] = RowProduct<Format>::run(planes, n, blocks, in);
+  const Finish finish(launch);
+  finish(y + first, first, last);
 }
 
 template <typename Format>

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "cpu/native/activation.h"
+#include "cpu/native/finish.h"
 #include "cpu/native/head.h"
 #include "cpu/native/vnni.h"
 #include "cpu/stage.h"
@@ -221,9 +222,11 @@ void matmul_vector(const Launch& launch, std::uint64_t begin, std::uint64_t end)
   const std::uint32_t blocks = args.columns / block_weights;
   const Inputs& in = stage_inputs<RowProduct<Format>::nibble_order>(launch.buffers[2], blocks);
   const std::uint64_t group_outputs = VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
-  const auto first = static_cast<std::uint32_t>(begin * group_outputs);
-  multiply_rows<Format>(planes, first, smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs), blocks,
-                        in, y + first);
+  const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
+  const auto first = smaller(static_cast<std::uint32_t>(begin * group_outputs), last);
+  multiply_rows<Format>(planes, first, last, blocks, in, y + first);
+  const Finish finish(launch);
+  finish(y + first, first, last);
 }
 
 constexpr std::uint32_t glu_rows = 512;  // whose gates are kept until their ups are there
