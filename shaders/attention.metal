@@ -30,8 +30,6 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
   uint sequence = min(uint(sequences[group.y]), args.num_sequences - 1);
   ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
   ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
-  device const T* keys = k_cache + first_row * head_dim;
-  device const T* values = v_cache + first_row * head_dim;
 
   float query[PER_LANE];
   float sum[PER_LANE];
@@ -48,7 +46,7 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
     float dot = 0.0f;
     for (uint i = 0; i < PER_LANE; i++) {
       uint d = lane + i * 32;
-      dot += d < head_dim ? query[i] * float(keys[ulong(p) * head_dim + d]) : 0.0f;
+      dot += d < head_dim ? query[i] * cached(k_cache, elements, head_dim, first_row + p, d) : 0.0f;
     }
     float score = simd_sum(dot) * row_scale(k_cache, elements, first_row + p);
     float new_max = max(running_max, score);
@@ -59,7 +57,7 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
     weight *= row_scale(v_cache, elements, first_row + p);
     for (uint i = 0; i < PER_LANE; i++) {
       uint d = lane + i * 32;
-      sum[i] = sum[i] * shrink + (d < head_dim ? weight * float(values[ulong(p) * head_dim + d]) : 0.0f);
+      sum[i] = sum[i] * shrink + (d < head_dim ? weight * cached(v_cache, elements, head_dim, first_row + p, d) : 0.0f);
     }
   }
 
@@ -85,3 +83,4 @@ INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
 INSTANTIATE(int8, char)
+INSTANTIATE(int4, Nibbles)

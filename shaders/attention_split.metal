@@ -25,13 +25,14 @@ inline void load_row(device const T* row, uint head_dim, uint lane, thread float
 
 // The same of four rows at once.
 template <typename T, uint PER_LANE>
-inline void load_rows(device const T* cache, ulong4 rows, uint head_dim, uint lane, thread float4* out) {
+inline void load_rows(device const T* cache, ulong elements, ulong4 rows, uint head_dim, uint lane,
+                      thread float4* out) {
   for (uint i = 0; i < PER_LANE; i++) {
     uint d = lane + i * 32;
-    ulong4 places = rows * head_dim + d;
-    out[i] = d < head_dim ? float4(float(cache[places.x]), float(cache[places.y]), float(cache[places.z]),
-                                   float(cache[places.w]))
-                          : float4(0.0f);
+    out[i] = d < head_dim
+                 ? float4(cached(cache, elements, head_dim, rows.x, d), cached(cache, elements, head_dim, rows.y, d),
+                          cached(cache, elements, head_dim, rows.z, d), cached(cache, elements, head_dim, rows.w, d))
+                 : float4(0.0f);
   }
 }
 
@@ -115,8 +116,8 @@ kernel void attention_split(constant AttentionSplitArgs& args [[buffer(0)]], dev
     float4 values[PER_LANE];
     // Positions beyond the last repeat it, with a weight of zero.
     ulong4 rows = first_row + ulong4(p, min(p + 1, end - 1), min(p + 2, end - 1), min(p + 3, end - 1));
-    load_rows<T, PER_LANE>(k_cache, rows, head_dim, lane, keys);
-    load_rows<T, PER_LANE>(v_cache, rows, head_dim, lane, values);
+    load_rows<T, PER_LANE>(k_cache, elements, rows, head_dim, lane, keys);
+    load_rows<T, PER_LANE>(v_cache, elements, rows, head_dim, lane, values);
     float4 key_scales = row_scales(k_cache, elements, rows) * args.scale;
     float4 value_scales = row_scales(v_cache, elements, rows);
     bool4 is_there = bool4(true, p + 1 < end, p + 2 < end, p + 3 < end);
@@ -161,3 +162,4 @@ INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
 INSTANTIATE(int8, char)
+INSTANTIATE(int4, Nibbles)

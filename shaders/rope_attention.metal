@@ -63,54 +63,43 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
   uint sequence = min(uint(sequences[0]), args.num_sequences - 1);
   ulong first_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
   ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
-  device T* keys = k_cache + first_row * head_dim;
-  device T* values = v_cache + first_row * head_dim;
 
   float query[PER_LANE];
   float key[PER_LANE];
   rotate_head<PER_LANE>(q + head * head_dim, q_weight, frequencies, float(position), args.eps, lane, query);
   rotate_head<PER_LANE>(k + kv_head * head_dim, k_weight, frequencies, float(position), args.eps, lane, key);
   device const float* value = v + kv_head * head_dim;
-  float largest_key = 0.0f;
-  float largest_value = 0.0f;
-  if (has_row_scales(k_cache)) {
-    for (uint i = 0; i < PER_LANE; i++) {
-      largest_key = max(largest_key, abs(key[i]));
-      largest_value = max(largest_value, abs(value[lane + i * 32]));
-    }
-    largest_key = simd_max(largest_key);
-    largest_value = simd_max(largest_value);
-  }
-  float key_scale = scale_of_row(k_cache, largest_key);
-  float value_scale = scale_of_row(v_cache, largest_value);
   float sum[PER_LANE];
   float own = 0.0f;
-  bool writes = simdgroup == 0 && head % group == 0;
-  if (writes && lane == 0) {
-    store_row_scale(k_cache, elements, first_row + position, key_scale);
-    store_row_scale(v_cache, elements, first_row + position, value_scale);
-  }
   for (uint i = 0; i < PER_LANE; i++) {
-    ulong at = ulong(position) * head_dim + lane + i * 32;
-    T stored_key = as_element<T>(key[i], key_scale);
-    T stored_value = as_element<T>(value[lane + i * 32], value_scale);
-    if (writes) {
-      keys[at] = stored_key;
-      values[at] = stored_value;
-    }
     query[i] *= args.scale;
-    own += query[i] * float(stored_key) * key_scale;
-    // The row's own position is the first simdgroup's first.
-    sum[i] = simdgroup == 0 ? float(stored_value) * value_scale : 0.0f;
+    sum[i] = 0.0f;
   }
-  own = simd_sum(own);
+  // The row's own position is the first simdgroup's first.
+  if (simdgroup == 0) {
+    ulong own_row = first_row + position;
+    bool writes = head % group == 0;
+    for (uint i = 0; i < PER_LANE; i++) {
+      partial[0][lane + i * 32] = key[i];
+      partial[1][lane + i * 32] = value[lane + i * 32];
+    }
+    keep_row(k_cache, elements, head_dim, own_row, writes, lane, partial[0]);
+    keep_row(v_cache, elements, head_dim, own_row, writes, lane, partial[1]);
+    for (uint i = 0; i < PER_LANE; i++) {
+      own += query[i] * partial[0][lane + i * 32];
+      sum[i] = partial[1][lane + i * 32];
+    }
+    own = simd_sum(own);
+  }
+  // partial[1] is the second simdgroup's from here on.
+  threadgroup_barrier(mem_flags::mem_threadgroup);
   float running_max = simdgroup == 0 ? own : LOWEST;
   float running_total = simdgroup == 0 ? 1.0f : 0.0f;
   uint begin = args.window != 0 && position + 1 > args.window ? position + 1 - args.window : 0;
   for (uint p = begin + simdgroup; p < position; p += SIMDGROUPS) {
     float dot = 0.0f;
     for (uint i = 0; i < PER_LANE; i++) {
-      dot += query[i] * float(keys[ulong(p) * head_dim + lane + i * 32]);
+      dot += query[i] * cached(k_cache, elements, head_dim, first_row + p, lane + i * 32);
     }
     float score = simd_sum(dot) * row_scale(k_cache, elements, first_row + p);
     float new_max = max(running_max, score);
@@ -120,7 +109,7 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
     running_total = running_total * shrink + weight;
     weight *= row_scale(v_cache, elements, first_row + p);
     for (uint i = 0; i < PER_LANE; i++) {
-      sum[i] = sum[i] * shrink + weight * float(values[ulong(p) * head_dim + lane + i * 32]);
+      sum[i] = sum[i] * shrink + weight * cached(v_cache, elements, head_dim, first_row + p, lane + i * 32);
     }
   }
 
@@ -145,3 +134,4 @@ INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
 INSTANTIATE(int8, char)
+INSTANTIATE(int4, Nibbles)

@@ -17,6 +17,9 @@ using namespace metal;
 constant bool has_head_norm [[function_constant(0)]];
 constant bool is_interleaved [[function_constant(1)]];
 
+constant constexpr uint MAX_HEAD_DIM = 512;
+constant constexpr uint MOST_SIMDGROUPS = 8;
+
 // Elements of a head that rotate together: i and i + rotary_dim / 2, or 2i and 2i + 1.
 inline uint2 pair_of(uint i, uint half_dim) {
   return is_interleaved ? uint2(2 * i, 2 * i + 1) : uint2(i, i + half_dim);
@@ -59,33 +62,24 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
                        uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
                        uint simdgroup [[simdgroup_index_in_threadgroup]],
                        uint simdgroups [[simdgroups_per_threadgroup]]) {
+  threadgroup float rows[MOST_SIMDGROUPS][MAX_HEAD_DIM];
+  threadgroup float* staged = rows[simdgroup];
   uint head = group.x * simdgroups + simdgroup;
   uint row = group.y;
   if (head >= args.heads + 2 * args.kv_heads) {
     return;
   }
-  uint head_dim = args.head_dim;
+  uint head_dim = min(args.head_dim, MAX_HEAD_DIM);
   uint position = min(uint(positions[row]), args.capacity - 1);
   uint first_head = min(uint(sequences[row]), args.num_sequences - 1) * args.kv_heads;  // of the caches
   ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * head_dim;
   if (head >= args.heads + args.kv_heads) {
     uint kv_head = head - args.heads - args.kv_heads;
     device const float* source = v + (ulong(row) * args.kv_heads + kv_head) * head_dim;
-    ulong target_row = ulong(first_head + kv_head) * args.capacity + position;
-    float largest = 0.0f;
-    if (has_row_scales(v_cache)) {
-      for (uint i = lane; i < head_dim; i += 32) {
-        largest = max(largest, abs(source[i]));
-      }
-      largest = simd_max(largest);
-    }
-    float value_scale = scale_of_row(v_cache, largest);
-    if (lane == 0) {
-      store_row_scale(v_cache, elements, target_row, value_scale);
-    }
     for (uint i = lane; i < head_dim; i += 32) {
-      v_cache[target_row * head_dim + i] = as_element<T>(source[i], value_scale);
+      staged[i] = source[i];
     }
+    keep_row(v_cache, elements, head_dim, ulong(first_head + kv_head) * args.capacity + position, true, lane, staged);
     return;
   }
   bool is_query = head < args.heads;
@@ -96,23 +90,6 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
   device const float* weight = is_query ? q_weight : k_weight;
   uint half_dim = args.rotary_dim / 2;
   device float* query = q_out + (ulong(row) * args.heads + head) * head_dim;
-  ulong key_row = ulong(first_head + kv_head) * args.capacity + position;
-  device T* key = k_cache + key_row * head_dim;
-  float key_scale = 1.0f;
-  if (has_row_scales(k_cache) && !is_query) {
-    float largest = 0.0f;
-    for (uint i = lane; i < half_dim; i += 32) {
-      float2 pair = rotated(source, weight, pair_of(i, half_dim), scale, float(position) * frequencies[i]);
-      largest = max(largest, max(abs(pair.x), abs(pair.y)));
-    }
-    for (uint i = args.rotary_dim + lane; i < head_dim; i += 32) {
-      largest = max(largest, abs(kept(source, weight, i, scale)));
-    }
-    key_scale = scale_of_row(k_cache, simd_max(largest));
-    if (lane == 0) {
-      store_row_scale(k_cache, elements, key_row, key_scale);
-    }
-  }
   for (uint i = lane; i < half_dim; i += 32) {
     uint2 at = pair_of(i, half_dim);
     float2 pair = rotated(source, weight, at, scale, float(position) * frequencies[i]);
@@ -120,16 +97,19 @@ kernel void rope_cache(constant RopeCacheArgs& args [[buffer(0)]], device const 
       query[at.x] = pair.x;
       query[at.y] = pair.y;
     } else {
-      key[at.x] = as_element<T>(pair.x, key_scale);
-      key[at.y] = as_element<T>(pair.y, key_scale);
+      staged[at.x] = pair.x;
+      staged[at.y] = pair.y;
     }
   }
   for (uint i = args.rotary_dim + lane; i < head_dim; i += 32) {
     if (is_query) {
       query[i] = kept(source, weight, i, scale);
     } else {
-      key[i] = as_element<T>(kept(source, weight, i, scale), key_scale);
+      staged[i] = kept(source, weight, i, scale);
     }
+  }
+  if (!is_query) {
+    keep_row(k_cache, elements, head_dim, ulong(first_head + kv_head) * args.capacity + position, true, lane, staged);
   }
 }
 
@@ -137,3 +117,4 @@ template [[host_name("rope_cache_f32")]] kernel decltype(rope_cache<float>) rope
 template [[host_name("rope_cache_f16")]] kernel decltype(rope_cache<half>) rope_cache<half>;
 template [[host_name("rope_cache_bf16")]] kernel decltype(rope_cache<bfloat>) rope_cache<bfloat>;
 template [[host_name("rope_cache_int8")]] kernel decltype(rope_cache<char>) rope_cache<char>;
+template [[host_name("rope_cache_int4")]] kernel decltype(rope_cache<Nibbles>) rope_cache<Nibbles>;

@@ -254,8 +254,8 @@ def load(
         device: "cpu" or "metal"; None for the best one.
         context: the largest number of tokens of a timeline; None for the model's own limit, or what the device's memory
             can hold of it.
-        kv_cache: what keys and values are kept as: "f16", "bf16", "f32" or "int8"; None for f16, or f32 where all
-            weights are.
+        kv_cache: what keys and values are kept as: "f16", "bf16", "f32", "int8" or "int4"; None for f16, or f32 where
+            all weights are.
         progress: called with (done bytes, total bytes, what) while a new model is imported and prepared.
 
     Raises:

@@ -16,7 +16,7 @@ from fastgo.assets.quant import get_format
 # By operation and by what the kernel computes with. Attention: of scores around 100, whose rounding is that of the
 # exponent. Matmul: inputs with an outlier of 30 standard deviations, which coarsens the integers of its block; so do
 # the CPU's one-row products of quantised weights, and NVIDIA's of 4-bit ones.
-# rope_cache in int8: in steps between the integers of a row.
+# rope_cache in int8 and int4: in steps between the integers of a row or group.
 KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
     {
         ("add", "float32"): 1e-6,
@@ -49,6 +49,7 @@ KERNELS: Mapping[tuple[str, str], float] = MappingProxyType(
         ("rope_cache", "float16"): 6e-4,
         ("rope_cache", "bfloat16"): 5e-3,
         ("rope_cache", "int8"): 0.502,
+        ("rope_cache", "int4"): 0.502,
         ("sandwich_norm", "float32"): 3e-6,
         ("soft_cap", "float32"): 1e-6,
     }
@@ -70,7 +71,7 @@ class ModelTolerance:
 FLOAT_MODEL = ModelTolerance(kl=1e-5, max_abs=0.02, greedy_margin=0.05)
 BFLOAT16_MODEL = ModelTolerance(kl=1e-3, max_abs=0.4, greedy_margin=0.5)  # prefill; decode keeps the float row
 # By format of the key/value cache: nats from the next-token distributions of the same tiny model with a float32 cache.
-CACHE_KL: Mapping[str, float] = MappingProxyType({"f32": 1e-6, "f16": 5e-5, "bf16": 2e-3, "int8": 2e-3})
+CACHE_KL: Mapping[str, float] = MappingProxyType({"f32": 1e-6, "f16": 5e-5, "bf16": 2e-3, "int8": 2e-3, "int4": 0.3})
 TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolute difference
 
 

@@ -67,9 +67,10 @@ def test_the_sizes_of_caches(tmp_path: Path) -> None:
     write_hf(tmp_path / "m", "gemma3", max_position_embeddings=4096)
     folder, device = open_model(tmp_path / "m"), open_device(None)
     rows = 2 * 2 * 2 * 4096  # layers, keys and values, heads, tokens
-    sizes = {"f32": rows * 32 * 4, "f16": rows * 32 * 2, "bf16": rows * 32 * 2, "int8": rows * (32 + 2)}
+    sizes = {"f32": 128, "f16": 64, "bf16": 64, "int8": 32 + 2, "int4": 16 + 2}  # of 32 elements
     assert set(sizes) == set(CACHE_FORMATS)
-    for dtype, nbytes in sizes.items():
+    for dtype, row_nbytes in sizes.items():
+        nbytes = rows * row_nbytes
         assert fit.estimate(folder, 4096, 1 << 40, device.heap_alignment, dtype).kv_cache == nbytes
         assert KvCache(device, folder.config, 4096, dtype).nbytes == nbytes
 
@@ -79,7 +80,7 @@ def test_the_default_and_a_wrong_name() -> None:
     device, folder = open_device(None), open_model(model)
     all_float32 = all(entry.format == "f32" for entry in folder.tensors.values())
     assert Engine(device, folder).cache_dtype == ("f32" if all_float32 else "f16")
-    with pytest.raises(UsageError, match=r"no key/value cache in 'q3', expected one of f16, bf16, f32, int8"):
+    with pytest.raises(UsageError, match=r"no key/value cache in 'q3', expected one of f16, bf16, f32, int8, int4"):
         fastgo.load(model, kv_cache="q3")
     with pytest.raises(UsageError, match="no key/value cache"):
         Engine(device, folder, "f64")

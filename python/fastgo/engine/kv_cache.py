@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastgo import _fastmetal
-from fastgo.graph.dag import ELEMENT_BYTES, ROW_SCALE_BYTES, dense_nbytes
+from fastgo.graph.dag import dense_nbytes, elements_nbytes, row_scales_nbytes
 from fastgo.models.config import ModelConfig
 
 _SMALLEST_CAPACITY = 512
@@ -53,6 +53,6 @@ class KvCache:
 
     def _planes(self) -> list[tuple[int, int]]:
         """Where the elements begin, and the scales behind them if the format has any; with the bytes of a row."""
-        row = self.shape[3] * ELEMENT_BYTES[self.dtype]
-        scales = math.prod(self.shape[:3]) * row
-        return [(0, row), (scales, ROW_SCALE_BYTES[self.dtype])] if self.dtype in ROW_SCALE_BYTES else [(0, row)]
+        row = elements_nbytes(self.shape[3], self.dtype)
+        scales = row_scales_nbytes(self.shape[3], self.dtype)
+        return [(0, row), (math.prod(self.shape[:3]) * row, scales)] if scales else [(0, row)]

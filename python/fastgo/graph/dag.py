@@ -13,13 +13,31 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "u8": 1, "int8": 1}
-ROW_SCALE_BYTES = {"int8": 2}  # of the scales behind the elements of a cache, one for each row of the last dimension
+_ELEMENT_BITS = {"f32": 32, "f16": 16, "bf16": 16, "i32": 32, "u32": 32, "u8": 8, "int8": 8, "int4": 4}
+_SCALE_BYTES = 2  # of the scales of a cache's integers
+
+
+def elements_nbytes(count: int, dtype: str) -> int:
+    """Bytes of so many elements; only for dtypes with a fixed element size."""
+    return count * _ELEMENT_BITS[dtype] // 8
+
+
+def row_scales_nbytes(width: int, dtype: str) -> int:
+    """Bytes of the scales that a cache keeps, behind all elements, for a row of its last dimension (cache_row.h)."""
+    if dtype == "int8":
+        return _SCALE_BYTES
+    return width // scale_group(width) * _SCALE_BYTES if dtype == "int4" else 0
+
+
+def scale_group(width: int) -> int:
+    """How many neighbours of a row of `width` elements share a scale in an int4 cache."""
+    return min(32, width & -width)
 
 
 def dense_nbytes(shape: Sequence[int], dtype: str) -> int:
     """Bytes of a dense tensor; only for dtypes with a fixed element size."""
-    return math.prod(shape) * ELEMENT_BYTES[dtype] + math.prod(shape[:-1]) * ROW_SCALE_BYTES.get(dtype, 0)
+    scales = math.prod(shape[:-1]) * row_scales_nbytes(shape[-1], dtype) if shape else 0
+    return elements_nbytes(math.prod(shape), dtype) + scales
 
 
 class Storage(Enum):
@@ -70,6 +88,11 @@ class Tensor:
     def nbytes(self) -> int:
         """Bytes of a dense tensor of this shape; only for dtypes with a fixed element size."""
         return dense_nbytes(self.shape, self.dtype)
+
+    @property
+    def offset_nbytes(self) -> int:
+        """Where this view begins in its root, in bytes; only for dtypes with a fixed element size."""
+        return elements_nbytes(self.offset, self.dtype)
 
     @property
     def is_contiguous(self) -> bool:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from fastgo import _fastmetal, switches
-from fastgo.graph.dag import ELEMENT_BYTES, Graph, KernelCall, Node, Storage, Tensor
+from fastgo.graph.dag import Graph, KernelCall, Node, Storage, Tensor
 from fastgo.graph.plan import plan_arena
 
 _STRUCT_CODES = {"uint": "I", "int": "i", "float": "f", "ulong": "Q", "long": "q"}
@@ -143,7 +143,7 @@ class Lowering:
             if tensor is None or tensor.root.storage is Storage.WEIGHT:
                 continue
             root = tensor.root
-            begin = tensor.offset * ELEMENT_BYTES[tensor.dtype]
+            begin = tensor.offset_nbytes
             # As Metal's validation sees it: a buffer from the offset on, for it can't know how far a kernel goes.
             end = root.nbytes
             if root.storage is Storage.ARENA:
@@ -161,7 +161,7 @@ class Lowering:
             tensor = call.buffers[argument["name"]]
             if tensor is not None:
                 memory = self.memory(tensor)
-                offset = 0 if tensor.offset == 0 else tensor.offset * ELEMENT_BYTES[tensor.dtype]
+                offset = 0 if tensor.offset == 0 else tensor.offset_nbytes
                 bindings[argument["index"]] = (memory.buffer, memory.offset + offset)
         pipeline = self._device.pipeline(call.kernel, dict(call.constants))
         program.dispatch(pipeline, bindings, pack_arguments(call.kernel, call.arguments), call.grid, call.threads)

@@ -21,7 +21,7 @@ from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
 from fastgo.ops.norm_matmul_glu import NORM_MATMUL_GLU
 from fastgo.ops.norm_matmul_group import NORM_MATMUL_GROUP, suits
 from fastgo.ops.rms_norm import RMS_NORM
-from fastgo.ops.rope_attention import DTYPES, HEAD_DIMS, ROPE_ATTENTION, split_outputs
+from fastgo.ops.rope_attention import ROPE_ATTENTION, has_kernel, split_outputs
 from fastgo.ops.rope_cache import ROPE_CACHE
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
@@ -264,9 +264,9 @@ def fuse_rope_attention(graph: Graph) -> int:
         if rope is None or keys is not rope.outputs["k_cache"] or values is not rope.outputs["v_cache"]:
             continue
         head_dim, is_whole_head = keys.shape[3], 2 * rope.inputs["frequencies"].shape[0] == keys.shape[3]
-        if q.shape[0] != 1 or head_dim not in HEAD_DIMS or not is_whole_head or rope.is_interleaved:
+        if q.shape[0] != 1 or not has_kernel(keys) or not is_whole_head or rope.is_interleaved:
             continue
-        if keys.dtype not in DTYPES or not rewriter.is_only_for(q, node) or not rewriter.can_wait(rope, node):
+        if not rewriter.is_only_for(q, node) or not rewriter.can_wait(rope, node):
             continue
         if any(node.inputs[name] is not rope.inputs[name] for name in ("positions", "sequences")):
             continue

@@ -1,7 +1,8 @@
 """What cached keys and values may be kept as: the names that users give, and the one that a model has by default.
 
 Formats are dtypes of the graph; attention and rope_cache have a kernel for each. int8: symmetric integers with a
-float16 scale for each row, which is a key or value of one head and token; all scales lie behind all rows.
+float16 scale for each row, which is a key or value of one head and token. int4: the same with a scale for 32 elements.
+All scales lie behind all rows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 
 from fastgo.errors import UsageError
 
-CACHE_FORMATS = ("f16", "bf16", "f32", "int8")
+CACHE_FORMATS = ("f16", "bf16", "f32", "int8", "int4")
 
 
 def check_cache_format(name: str | None) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.graph.dag import KernelCall, Node, Op, Tensor, scale_group
 from fastgo.ops import rms_norm
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 _WIDE_SIMDGROUPS = 8  # heads of a threadgroup where several rows are to fill a wide device
+
+_MAX_HEAD_DIM = 512  # MAX_HEAD_DIM of the shader
 
 
 def rope_cache(
@@ -35,9 +37,11 @@ def rope_cache(
     Returns the rotated q and the caches (num_sequences, kv_heads, capacity, head_dim) after the write at `sequences`
     and `positions`, both (rows,) int32.
     With `q_weight` and `k_weight` (head_dim,) each head is RMS-normed first. Raises ValueError for more pairs than a
-    head has.
+    head has, heads that are too large, and heads that can't be in an int4 cache.
     """
     graph = q.graph
+    if k_cache.shape[3] > _MAX_HEAD_DIM or (k_cache.dtype == "int4" and k_cache.shape[3] % 4 != 0):
+        raise ValueError(f"heads of {k_cache.shape[3]} elements can't be cached in {k_cache.dtype}")
     if 2 * frequencies.shape[0] > k_cache.shape[3]:
         raise ValueError(f"{frequencies.shape[0]} pairs can't rotate in heads of {k_cache.shape[3]} elements")
     inputs = {"q": q, "k": k, "v": v, "frequencies": frequencies, "positions": positions, "sequences": sequences}
@@ -98,7 +102,17 @@ def int8_rows(x: Array) -> tuple[Array, Array]:
 
     A scale is the largest magnitude over 127, rounded up, so that elements are off by half a step at most.
     """
-    steps = np.abs(x).max(axis=-1) / 127
+    return _integer_rows(x, 127)
+
+
+def int4_rows(x: Array) -> tuple[Array, Array]:
+    """What an int4 cache keeps of the rows x (..., head_dim): integers from -7 to 7 in int8, scales (..., groups)."""
+    integers, scales = _integer_rows(x.reshape(*x.shape[:-1], -1, scale_group(x.shape[-1])), 7)
+    return integers.reshape(x.shape), scales
+
+
+def _integer_rows(x: Array, most: int) -> tuple[Array, Array]:
+    steps = np.abs(x).max(axis=-1) / most
     nearest = steps.astype(np.float16)
     scales = np.where(nearest < steps, np.nextafter(nearest, np.float16(np.inf)), nearest)
     inverse = np.divide(1.0, scales, out=np.zeros(scales.shape), where=scales > 0)

@@ -10,9 +10,7 @@ namespace {
 
 template <typename T, int heads>
 void attend(const AttentionArgs& args, const float* queries, CacheRows<T> keys, CacheRows<T> values,
-            std::uint32_t count, float* out) {
-  const std::size_t stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
-  auto* scores = reinterpret_cast<float*>(scratch(stride * heads * sizeof(float)));
+            std::uint32_t count, std::size_t stride, float* scores, float* out) {
   score_keys<T, heads>(queries, keys.elements, count, args.head_dim, args.scale, scores, stride);
   for (int h = 0; h < heads; h++) {
     if constexpr (has_row_scales<T>) multiply_by_scales(scores + h * stride, keys.scales, count);
@@ -46,10 +44,24 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const auto values = cache_rows<T>(launch.buffers[3], all_rows, first_row, args.head_dim);
     const float* queries = q + (row * args.heads + head) * args.head_dim;
     float* out = y + (row * args.heads + head) * args.head_dim;
-    constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
-                                                               &attend<T, 4>};
+    const std::uint32_t count = last - first;
+    const std::size_t stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
+    const std::size_t elements = is_packed<T> ? static_cast<std::size_t>(count) * args.head_dim : 0;
+    auto* scores = reinterpret_cast<float*>(scratch((stride * group_heads + 2 * elements) * sizeof(float)));
+    CacheRows<Read<T>> read_keys, read_values;
+    if constexpr (is_packed<T>) {
+      read_keys = {scores + stride * group_heads, nullptr};
+      read_values = {read_keys.elements + elements, nullptr};
+      unpack_rows(keys, count, args.head_dim, read_keys.elements);
+      unpack_rows(values, count, args.head_dim, read_values.elements);
+    } else {
+      read_keys = keys;
+      read_values = values;
+    }
+    constexpr decltype(&attend<Read<T>, 1>) by_heads[group_heads] = {&attend<Read<T>, 1>, &attend<Read<T>, 2>,
+                                                                     &attend<Read<T>, 3>, &attend<Read<T>, 4>};
     const std::uint64_t together = left < group_heads ? left : group_heads;
-    by_heads[together - 1](args, queries, keys, values, last - first, out);
+    by_heads[together - 1](args, queries, read_keys, read_values, count, stride, scores, out);
     begin += together;
   }
 }
@@ -61,7 +73,8 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
       {"attention_" #name "_d128", &attention<T>}, {"attention_" #name "_d256", &attention<T>},
 
 extern const NativeKernel attention_kernels[] = {FASTGO_ATTENTION_KERNELS(f32, float) FASTGO_ATTENTION_KERNELS(
-    f16, std::uint16_t) FASTGO_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ATTENTION_KERNELS(int8, std::int8_t)};
+    f16, std::uint16_t) FASTGO_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ATTENTION_KERNELS(int8, std::int8_t)
+                                                     FASTGO_ATTENTION_KERNELS(int4, Nibbles)};
 extern const NativeTable attention_table = {attention_kernels,
                                             sizeof(attention_kernels) / sizeof(attention_kernels[0])};
 

@@ -1,10 +1,12 @@
 // How a cache keeps rows of head_dim keys or values, as shaders/include/cache_row.h says: floats of type T, or
-// (T = std::int8_t) integers with a half a row that multiplies them. Those scales lie behind all rows.
+// (T = std::int8_t) integers with a half a row that multiplies them, or (T = Nibbles) two integers a byte with a half a
+// group. Those scales lie behind all rows.
 #pragma once
 
 #include <cstddef>
 #include <type_traits>
 
+#include "cpu/native/rectangles.h"
 #include "cpu/native/vector.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
@@ -12,7 +14,23 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 template <typename T>
 constexpr bool has_row_scales = std::is_same_v<T, std::int8_t>;
 
-// A stretch of rows. Without row scales `scales` has no meaning.
+// Two elements of four bits, each plus 8, the first in the lower bits.
+struct Nibbles {
+  std::uint8_t bits;
+};
+
+constexpr std::int32_t nibble_zero = 8;
+
+// Attention reads nibbles as floats, into which they are unpacked, and all else as it is.
+template <typename T>
+constexpr bool is_packed = std::is_same_v<T, Nibbles>;
+template <typename T>
+using Read = std::conditional_t<is_packed<T>, float, T>;
+
+// Elements that share a scale of a row of nibbles: the largest power of two in head_dim, at most 32.
+inline std::uint32_t scale_group(std::uint32_t head_dim) { return smaller(32, head_dim & (~head_dim + 1)); }
+
+// A stretch of rows. Without scales `scales` has no meaning.
 template <typename T>
 struct CacheRows {
   T* elements;
@@ -23,6 +41,10 @@ struct CacheRows {
 template <typename T>
 CacheRows<T> cache_rows(void* cache, std::size_t count, std::size_t first, std::uint32_t head_dim) {
   T* elements = static_cast<T*>(cache);
+  if constexpr (is_packed<T>) {
+    const std::size_t row = head_dim / 2, groups = head_dim / scale_group(head_dim);
+    return {elements + first * row, reinterpret_cast<std::uint16_t*>(elements + count * row) + first * groups};
+  }
   return {elements + first * head_dim, reinterpret_cast<std::uint16_t*>(elements + count * head_dim) + first};
 }
 
@@ -40,28 +62,67 @@ inline std::uint16_t half_scale(float step) {
   return static_cast<std::uint16_t>(half_to_float(nearest) < reachable ? nearest + 1 : nearest);
 }
 
+// The half of which `most` steps reach the largest magnitude of x.
+inline std::uint16_t scale_of(const float* x, std::uint32_t count, float most) {
+  float largest = 0.0f;
+  for (std::uint32_t i = 0; i < count; i++) {
+    const float magnitude = __builtin_fabsf(x[i]);
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return half_scale(largest / most);
+}
+
+inline std::int32_t steps_of(float x, float scale, float most) {
+  const float steps = scale > 0.0f ? __builtin_rintf(x / scale) : 0.0f;
+  return static_cast<std::int32_t>(steps > most ? most : steps >= -most ? steps : -most);
+}
+
 // Stores one row of floats.
 template <typename T>
 void store_row(const float* x, std::uint32_t head_dim, CacheRows<T> row) {
   if constexpr (has_row_scales<T>) {
-    float largest = 0.0f;
-    for (std::uint32_t i = 0; i < head_dim; i++) {
-      const float magnitude = __builtin_fabsf(x[i]);
-      largest = magnitude > largest ? magnitude : largest;
-    }
-    *row.scales = half_scale(largest / 127.0f);
+    *row.scales = scale_of(x, head_dim, 127.0f);
     const float scale = half_to_float(*row.scales);
     for (std::uint32_t i = 0; i < head_dim; i++) {
-      const float steps = scale > 0.0f ? __builtin_rintf(x[i] / scale) : 0.0f;
-      row.elements[i] = static_cast<std::int8_t>(steps > 127.0f ? 127.0f : steps >= -127.0f ? steps : -127.0f);
+      row.elements[i] = static_cast<std::int8_t>(steps_of(x[i], scale, 127.0f));
+    }
+  } else if constexpr (is_packed<T>) {
+    const std::uint32_t group = scale_group(head_dim);
+    for (std::uint32_t i = 0; i < head_dim; i += 2) {
+      if (i % group == 0) row.scales[i / group] = scale_of(x + i, group, 7.0f);
+      const float scale = half_to_float(row.scales[i / group]);
+      const std::int32_t first = steps_of(x[i], scale, 7.0f) + nibble_zero;
+      const std::int32_t second = steps_of(x[i + 1], scale, 7.0f) + nibble_zero;
+      row.elements[i / 2].bits = static_cast<std::uint8_t>(first | second << 4);
     }
   } else {
     for (std::uint32_t i = 0; i < head_dim; i++) store_from_float(row.elements + i, x[i]);
   }
 }
 
+// `count` rows as floats.
+inline void unpack_rows(CacheRows<Nibbles> rows, std::size_t count, std::uint32_t head_dim, float* out) {
+  const std::uint32_t group = scale_group(head_dim);
+  const std::size_t groups = count * (head_dim / group);
+  for (std::size_t g = 0; g < groups; g++) {
+    const float scale = half_to_float(rows.scales[g]);
+    const Nibbles* pairs = rows.elements + g * (group / 2);
+    float* values = out + g * group;
+    for (std::uint32_t i = 0; i < group / 2; i++) {
+      const std::int32_t bits = pairs[i].bits;
+      values[2 * i] = static_cast<float>((bits & 15) - nibble_zero) * scale;
+      values[2 * i + 1] = static_cast<float>((bits >> 4) - nibble_zero) * scale;
+    }
+  }
+}
+
 template <typename T>
 void copy_row(CacheRows<T> from, std::uint32_t head_dim, CacheRows<T> to) {
+  if constexpr (is_packed<T>) {
+    std::memcpy(to.elements, from.elements, head_dim / 2);
+    std::memcpy(to.scales, from.scales, head_dim / scale_group(head_dim) * sizeof(std::uint16_t));
+    return;
+  }
   std::memcpy(to.elements, from.elements, head_dim * sizeof(T));
   if constexpr (has_row_scales<T>) *to.scales = *from.scales;
 }

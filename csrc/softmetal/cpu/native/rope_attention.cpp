@@ -20,49 +20,61 @@ struct Row {
   CacheRows<T> value;
   float* scores;  // (group_heads, stride)
   std::size_t stride;
+  // Of a packed cache: the own key and value, and all that are read, as floats.
+  CacheRows<Read<T>> read_key, read_value, read_keys, read_values;
 };
 
 template <typename T>
 Row<T> make_row(std::uint32_t head_dim, std::uint32_t count) {
   Row<T> row;
   row.stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
-  const std::size_t floats = head_dim * (1 + group_heads + 3) + group_heads * 16 + 16 + group_heads * row.stride;
+  const std::size_t unpacked = is_packed<T> ? static_cast<std::size_t>(head_dim) * (count + 1) : 0;
+  const std::size_t floats =
+      head_dim * (1 + group_heads + 3) + group_heads * 16 + 16 + group_heads * row.stride + 2 * unpacked;
   row.cosines = reinterpret_cast<float*>(scratch(floats * sizeof(float)));
   row.queries = row.cosines + head_dim;
   row.own_scores = row.queries + group_heads * head_dim;
   row.rotated = row.own_scores + group_heads * 16;
   row.key = {reinterpret_cast<T*>(row.rotated + head_dim),
              reinterpret_cast<std::uint16_t*>(row.rotated + 3 * head_dim)};
-  row.value = {row.key.elements + head_dim, row.key.scales + 1};
+  row.value = {row.key.elements + head_dim, row.key.scales + (is_packed<T> ? 16 : 1)};
   row.scores = row.rotated + 3 * head_dim + 16;
+  if constexpr (is_packed<T>) {
+    row.read_key = {row.scores + group_heads * row.stride, nullptr};
+    row.read_value = {row.read_key.elements + head_dim, nullptr};
+    row.read_keys = {row.read_value.elements + head_dim, nullptr};
+    row.read_values = {row.read_keys.elements + unpacked - head_dim, nullptr};
+  } else {
+    row.read_key = row.key;
+    row.read_value = row.value;
+  }
   return row;
 }
 
 // `heads` rotated queries against the keys [0, earlier) and the own key.
 template <typename T, int heads>
-void attend(const RopeAttentionArgs& args, const Row<T>& row, CacheRows<T> keys, CacheRows<T> values,
-            std::uint32_t earlier, float* out) {
+void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earlier, float* out) {
+  const auto &keys = row.read_keys, &values = row.read_values, &key = row.read_key, &value = row.read_value;
   const std::uint32_t head_dim = args.head_dim;
-  score_keys<T, heads>(row.queries, keys.elements, earlier, head_dim, args.scale, row.scores, row.stride);
-  score_keys<T, heads>(row.queries, row.key.elements, 1, head_dim, args.scale, row.own_scores, 16);
+  score_keys<Read<T>, heads>(row.queries, keys.elements, earlier, head_dim, args.scale, row.scores, row.stride);
+  score_keys<Read<T>, heads>(row.queries, key.elements, 1, head_dim, args.scale, row.own_scores, 16);
   for (int h = 0; h < heads; h++) {
     float* scores = row.scores + h * row.stride;
     scores[earlier] = row.own_scores[h * 16];
     if constexpr (has_row_scales<T>) {
       multiply_by_scales(scores, keys.scales, earlier);
-      multiply_by_scales(scores + earlier, row.key.scales, 1);
+      multiply_by_scales(scores + earlier, key.scales, 1);
     }
     softmax(scores, earlier + 1);
     if constexpr (has_row_scales<T>) {
       multiply_by_scales(scores, values.scales, earlier);
-      multiply_by_scales(scores + earlier, row.value.scales, 1);
+      multiply_by_scales(scores + earlier, value.scales, 1);
     }
   }
-  sum_values<T, heads>(row.scores, row.stride, values.elements, earlier, head_dim, out);
+  sum_values<Read<T>, heads>(row.scores, row.stride, values.elements, earlier, head_dim, out);
   for (int h = 0; h < heads; h++) {
     const float weight = row.scores[h * row.stride + earlier];
-    for (std::uint32_t d = 0; d < head_dim; d++)
-      out[h * head_dim + d] += weight * scalar_as_float(row.value.elements[d]);
+    for (std::uint32_t d = 0; d < head_dim; d++) out[h * head_dim + d] += weight * scalar_as_float(value.elements[d]);
   }
 }
 
@@ -78,7 +90,7 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
   const std::uint32_t sequence =
       smaller(static_cast<std::uint32_t>(*static_cast<const std::int32_t*>(launch.buffers[8])), args.num_sequences - 1);
   const std::uint32_t first = args.window != 0 && position + 1 > args.window ? position + 1 - args.window : 0;
-  const Row<T> row = make_row<T>(head_dim, position - first + 1);
+  Row<T> row = make_row<T>(head_dim, position - first + 1);
   float* sines = row.cosines + head_dim / 2;
   fill_rotation(static_cast<float>(position), buffer(6), head_dim / 2, row.cosines, sines);
   const Rotation rotation{head_dim / 2, false, row.cosines, sines};
@@ -100,10 +112,18 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
     const std::size_t first_row = cache_head * args.capacity;
     const auto keys = cache_rows<T>(launch.buffers[9], all_rows, first_row + first, head_dim);
     const auto values = cache_rows<T>(launch.buffers[10], all_rows, first_row + first, head_dim);
+    if constexpr (is_packed<T>) {
+      unpack_rows(row.key, 1, head_dim, row.read_key.elements);
+      unpack_rows(row.value, 1, head_dim, row.read_value.elements);
+      unpack_rows(keys, position - first, head_dim, row.read_keys.elements);
+      unpack_rows(values, position - first, head_dim, row.read_values.elements);
+    } else {
+      row.read_keys = keys;
+      row.read_values = values;
+    }
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
                                                                &attend<T, 4>};
-    by_heads[together - 1](args, row, keys, values, position - first,
-                           static_cast<float*>(launch.buffers[11]) + head * head_dim);
+    by_heads[together - 1](args, row, position - first, static_cast<float*>(launch.buffers[11]) + head * head_dim);
     if (head % group == 0) {
       copy_row(row.key, head_dim, cache_rows<T>(launch.buffers[9], all_rows, first_row + position, head_dim));
       copy_row(row.value, head_dim, cache_rows<T>(launch.buffers[10], all_rows, first_row + position, head_dim));
@@ -120,7 +140,8 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
 
 extern const NativeKernel rope_attention_kernels[] = {
     FASTGO_ROPE_ATTENTION_KERNELS(f32, float) FASTGO_ROPE_ATTENTION_KERNELS(f16, std::uint16_t)
-        FASTGO_ROPE_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ROPE_ATTENTION_KERNELS(int8, std::int8_t)};
+        FASTGO_ROPE_ATTENTION_KERNELS(bf16, Bfloat) FASTGO_ROPE_ATTENTION_KERNELS(int8, std::int8_t)
+            FASTGO_ROPE_ATTENTION_KERNELS(int4, Nibbles)};
 extern const NativeTable rope_attention_table = {rope_attention_kernels,
                                                  sizeof(rope_attention_kernels) / sizeof(rope_attention_kernels[0])};
 

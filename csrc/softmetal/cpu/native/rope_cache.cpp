@@ -58,7 +58,8 @@ void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
 extern const NativeKernel rope_cache_kernels[] = {{"rope_cache_f32", &rope_cache<float>},
                                                   {"rope_cache_f16", &rope_cache<std::uint16_t>},
                                                   {"rope_cache_bf16", &rope_cache<Bfloat>},
-                                                  {"rope_cache_int8", &rope_cache<std::int8_t>}};
+                                                  {"rope_cache_int8", &rope_cache<std::int8_t>},
+                                                  {"rope_cache_int4", &rope_cache<Nibbles>}};
 extern const NativeTable rope_cache_table = {rope_cache_kernels,
                                              sizeof(rope_cache_kernels) / sizeof(rope_cache_kernels[0])};
 
