@@ -27,7 +27,11 @@ def products(inputs: tuple[Array, Weight, Weight]) -> tuple[Array, Array]:
     """A product and a gated unit; in a process with a device of its own."""
     x, gate, up = inputs
     gated = run("matmul_glu", {"x": x, "gate": gate, "up": up}, {"activation": "silu"})["y"]
-    return run("matmul", {"x": x, "weight": gate}, {})["y"], gated
+    plain = run("matmul", {"x": x, "weight": gate}, {})["y"]
+    bias = 3.0 * random_rows(6, gate.shape[0])
+    biased = run("matmul", {"x": x, "weight": gate, "bias": bias}, {})["y"]
+    assert np.all(np.abs(biased - plain - bias) <= 1e-4 * (product_scale(x, gate.dense()) + np.abs(bias)))
+    return plain, gated
 
 
 @pytest.fixture(scope="module")
@@ -52,4 +56,4 @@ def test_both_ways_agree(processes: list[ProcessPoolExecutor], format: str) -> N
             assert glu_error(gated, x, gate, up, "silu") <= tolerances.KERNELS["matmul_glu", "bfloat16"]
         # Both round the operands to bfloat16 and sum in float32.
         scale = product_scale(x.astype(np.float64), gate.dense())
-        assert np.max(np.abs(results[0][0] - results[1][0]) / scale) <= 1e-4
+        assert np.all(np.abs(results[0][0] - results[1][0]) <= 1e-4 * scale)

@@ -2,8 +2,10 @@
 #include "softmetal/cuda/large_product.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "include/matmul_args.h"
+#include "softmetal/cuda/pipeline.h"
 
 namespace softmetal::cuda {
 namespace {
@@ -45,6 +47,20 @@ Planes planes_of(const uint* planes) {
   return copied;
 }
 
+// Whether the kernel leaves its products as they are: without a bias or an activation (shaders/include/finish.h).
+bool is_plain(const Command& command) {
+  const auto& constants = static_cast<const CudaPipeline*>(command.pipeline)->constants;
+  const fastgo::KernelReflection& kernel = *command.pipeline->reflection;
+  for (std::uint32_t i = 0; i < kernel.constant_count && i < constants.size(); i++) {
+    const bool is_activation = std::strcmp(kernel.constants[i].name, "output_activation") == 0;
+    if (!is_activation && std::strcmp(kernel.constants[i].name, "has_bias") != 0) continue;
+    std::uint32_t value = 0;
+    std::memcpy(&value, constants[i].bytes.data(), is_activation ? sizeof value : sizeof(bool));
+    if (value != (is_activation ? NO_ACTIVATION : 0u)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::optional<LargeProduct> find_large_product(const Context& context, const Command& command) {
@@ -64,7 +80,7 @@ std::optional<LargeProduct> find_large_product(const Context& context, const Com
     product.activation = args.activation;
     return product;
   }
-  if (plain.empty()) return std::nullopt;
+  if (plain.empty() || !is_plain(command)) return std::nullopt;
   MatmulArgs args;
   if (!read_arguments(context, command, &args)) return std::nullopt;
   LargeProduct product = sized_as(args, plain);

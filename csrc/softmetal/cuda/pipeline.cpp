@@ -103,6 +103,7 @@ std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& con
   cuda.FuncGetAttribute(&max_threads, function_max_threads, pipeline->function);
   cuda.FuncGetAttribute(&shared_size, function_shared_size, pipeline->function);
   pipeline->reflection = &choice.shader.file->kernels[choice.kernel];
+  pipeline->constants = choice.constants;
   pipeline->max_total_threads =
       std::min(pipeline->reflection->max_total_threads, static_cast<std::uint32_t>(max_threads));
   pipeline->static_threadgroup_memory = static_cast<std::uint32_t>(shared_size);

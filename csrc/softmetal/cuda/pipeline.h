@@ -25,6 +25,7 @@ class CudaPipeline final : public Pipeline {
   ~CudaPipeline() override;
 
   FunctionHandle function;
+  std::vector<ConstantSetting> constants;  // in the order of the reflection's
 
  private:
   std::shared_ptr<Context> context_;
