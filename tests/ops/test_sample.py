@@ -167,6 +167,16 @@ def test_draws_of_any_batch_follow_the_exact_distribution(variant: Variant, rows
     check_distribution(variant, f"{rows} rows", Sampling(temperature), logits, likely, count, rows)
 
 
+@pytest.mark.parametrize("name", ["none", "all"])
+def test_draws_of_the_largest_vocabulary_follow_the_exact_distribution(variant: Variant, name: str) -> None:
+    """12 likely tokens of 262,144, first and last among them, 64 rows at a time."""
+    logits = np.full(262_144, -16.0)
+    likely = np.array([0, 1, 4095, 4096, 65_535, 65_536, 100_000, 131_071, 131_072, 200_001, 262_142, 262_143])
+    logits[likely] = np.linspace(-1.0, 1.0, likely.size)
+    sampling = Sampling(0.8, **FILTERS[name])  # type: ignore[arg-type]
+    check_distribution(variant, f"262144 {name}", sampling, logits, likely, 640, 64)
+
+
 def check_filtered(variant: Variant, logits: Array, filters: dict[str, float], temperature: float, draws: int) -> None:
     """The device's tokens are the reference's. Skips what float32 can't decide."""
     wanted = {"temperature": temperature, **filters}
