@@ -67,6 +67,11 @@ inline Candidate best_of_group(Candidate mine, threadgroup float* scores, thread
   return mine;
 }
 
+// Field by field: Metal's structs copy themselves only within one address space.
+inline SamplingParameters settings_of(device const SamplingParameters& from) {
+  return {from.seed_low, from.seed_high, from.temperature, from.top_k, from.top_p, from.min_p};
+}
+
 // Random words of four tokens: `id` is the first of them, the others follow SPAN_THREADS apart.
 inline uint4 noise_bits(uint id, uint position, thread const SamplingParameters& parameters) {
   uint counter = id / NOISE_RUN * (NOISE_RUN / 4) + id % (NOISE_RUN / 4);
@@ -126,7 +131,7 @@ kernel void sample_partial(constant SampleArgs& args [[buffer(0)]], device const
                            uint thread_index [[thread_index_in_threadgroup]], uint2 spans [[threadgroups_per_grid]]) {
   threadgroup float group_scores[SPAN_SIMDGROUPS];
   threadgroup uint group_ids[SPAN_SIMDGROUPS];
-  SamplingParameters parameter = parameters[min(uint(sequences[group.y]), args.num_sequences - 1)];
+  SamplingParameters parameter = settings_of(parameters[min(uint(sequences[group.y]), args.num_sequences - 1)]);
   bool filtered = is_filtered(parameter);
   bool draws = parameter.temperature > 0.0f && !filtered;
   uint position = uint(positions[group.y]);
@@ -307,7 +312,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
   threadgroup uint listed_keys[MAX_LISTED];
   threadgroup uint listed_ids[MAX_LISTED];
   uint sequence = min(uint(sequences[row_index]), args.num_sequences - 1);
-  SamplingParameters parameter = parameters[sequence];
+  SamplingParameters parameter = settings_of(parameters[sequence]);
   int here = positions[row_index];
   wait_for_inputs();
   uint spans = (args.vocab_size + SAMPLE_SPAN - 1) / SAMPLE_SPAN;

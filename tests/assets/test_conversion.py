@@ -158,6 +158,7 @@ from fastgo.assets.convert import convert
 from fastgo.assets.open_source import open_source
 from fastgo.assets.recipe import Recipe
 resume.NOTE_EVERY_NBYTES = 10_000
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they run in the background ignore it
 end, shard, number = float(sys.argv[3]), int(sys.argv[4]), getattr(signal, sys.argv[5])
 def progress(done, total, what):
     if what.startswith("importing") and done > total * end:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mslc_lib.lexer import IDENTIFIER, Token, closing_angle
+from mslc_lib.parts import without_attributes
 from mslc_lib.syntax import ADDRESS_SPACES, Alias, Declaration, Function, TypeDefinition, Variable, walk
 
 from msl_lint_lib.finding import Finding
@@ -48,7 +49,7 @@ def _lacks_space(tokens: Sequence[Token]) -> bool:
 
 
 def _signature(function: Function) -> Iterator[Finding]:
-    head = function.tokens[: function.name_index]
+    head = without_attributes(function.tokens[: function.name_index])
     if not any(t.text == "operator" for t in head):
         after_template = max((i for i, t in enumerate(head) if t.text == ">"), default=-1)
         if _lacks_space(head[after_template + 1 :]) and _lacks_space(head):
