@@ -1,7 +1,8 @@
-// matmul_batch_tile: y = act(x W^T + bias) for a few rows, in pairs of tiles of sixteen outputs, on devices with many cores.
+// matmul_batch_tile: y = act(x W^T + bias) for a few rows, in pairs of tiles of sixteen outputs, on devices with many
+// cores.
 //
-//   x (rows, columns) float32, W (outputs, columns) of a format with tiles, bias (outputs,) and y (rows, outputs) float32;
-//   columns a multiple of 32
+//   x (rows, columns) float32, W (outputs, columns) of a format with tiles, bias (outputs,) and y (rows, outputs)
+//   float32; columns a multiple of 32
 //
 // Grid: (groups of pairs of tiles, eights of rows); batch_parts simdgroups share the columns of a pair.
 #include "include/batch_tile_sums.h"
