@@ -4,9 +4,8 @@
 //
 // Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results; in the form for many rows the
 // threadgroup dequantises a tile of weights for all of its simdgroups.
-#include "include/finish.h"
+#include "include/many_products.h"
 #include "include/matmul_args.h"
-#include "include/matmul_many.h"
 #include "include/matmul_tile.h"
 
 template <typename Format, uint ROWS, uint OUTPUTS>
@@ -34,30 +33,6 @@ kernel void matmul(constant MatmulArgs& args [[buffer(0)]], device const uchar* 
   }
 }
 
-struct MatmulRows {
-  Weights all;
-  uint first;
-  uint outputs;
-  Weights weights(uint) const thread { return all; }
-  ulong index(uint number) const thread { return min(first + number, outputs - 1); }
-};
-
-// Finishes and writes what lies inside of a 16x16 sum; `memory` is the simdgroup's own KiB.
-inline void write_sum(thread const SumMatrix& sum, threadgroup float4* memory, device const float* bias,
-                      device float* y, uint first_row, uint rows, uint first_output, uint outputs, uint lane) {
-  threadgroup float* scratch = (threadgroup float*)memory;
-  store_sum(sum, scratch, 16);
-  simdgroup_barrier(mem_flags::mem_threadgroup);
-  uint output = first_output + lane % 16;
-  for (uint i = 0; i < 8; i++) {
-    uint row = first_row + i * 2 + lane / 16;
-    if (row < rows && output < outputs) {
-      y[ulong(row) * outputs + output] = finished(scratch[i * 32 + lane], bias, output);
-    }
-  }
-  simdgroup_barrier(mem_flags::mem_threadgroup);
-}
-
 // The form for many rows: a threadgroup of 2 * SIDE threads computes SIDE x SIDE results from bfloat operands.
 template <typename Format, uint SIDE>
 kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
@@ -69,15 +44,7 @@ kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uc
   threadgroup float4 memory[SIDE * MANY_VECTORS];
   InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
   MatmulRows rows = {{weight, args.planes}, group.y * SIDE, args.outputs};
-  SumMatrix sums[SIDE / 16];
-  multiply_many<SIDE, Format>(rows, inputs, thread_index, simdgroup, memory, sums);
-  uint first_row = inputs.first + many_part_row<SIDE>(simdgroup);
-  uint first_output = rows.first + simdgroup / 2 * MANY_PART_OUTPUTS;
-#pragma unroll
-  for (uint i = 0; i < SIDE / 16; i++) {
-    write_sum(sums[i], memory + simdgroup * 64, bias, y, first_row + i / 2 * 16, args.rows, first_output + i % 2 * 16,
-              args.outputs, lane);
-  }
+  write_tile<Format, SIDE>(rows, inputs, bias, y, lane, thread_index, simdgroup, memory);
 }
 
 #define INSTANTIATE_TILE(host, Format, ROWS, OUTPUTS) \

@@ -5,7 +5,6 @@
 // One threadgroup; a thread handles an expert. max_tiles is what the worst case needs; the tiles left over are empty.
 #include <metal_stdlib>
 
-#include "include/matmul_args.h"
 #include "include/moe_args.h"
 using namespace metal;
 
@@ -13,6 +12,7 @@ struct MoeGroupArgs {
   uint pairs;
   uint num_experts;
   uint max_tiles;
+  uint tile_pairs;  // at most so many pairs are a tile
 };
 
 constant constexpr uint MAX_EXPERTS = 1024;
@@ -34,7 +34,7 @@ kernel void moe_group(constant MoeGroupArgs& args [[buffer(0)]], device const in
     uint tile = 0;
     for (uint earlier = 0; earlier < expert; earlier++) {
       begin += counts[earlier];
-      tile += (counts[earlier] + BATCH_ROWS - 1) / BATCH_ROWS;
+      tile += (counts[earlier] + args.tile_pairs - 1) / args.tile_pairs;
     }
     uint end = begin + counts[expert];
     uint next = begin;
@@ -44,10 +44,10 @@ kernel void moe_group(constant MoeGroupArgs& args [[buffer(0)]], device const in
         next++;
       }
     }
-    for (; begin < end; begin += BATCH_ROWS) {
+    for (; begin < end; begin += args.tile_pairs) {
       tiles[tile].expert = int(expert);
       tiles[tile].begin = int(begin);
-      tiles[tile].end = int(min(begin + BATCH_ROWS, end));
+      tiles[tile].end = int(min(begin + args.tile_pairs, end));
       tile++;
     }
     bool is_last = expert + 1 == args.num_experts;

@@ -46,11 +46,14 @@ kernel void moe_matmul_grouped(constant MoeMatmulArgs& args [[buffer(0)]], devic
                                uint simdgroup [[simdgroup_index_in_threadgroup]],
                                uint simdgroups [[simdgroups_per_threadgroup]]) {
   uint first_output = (group.y * simdgroups + simdgroup) * BATCH_OUTPUTS;
-  PairTile<BATCH_ROWS> tile = grouped_pairs<BATCH_ROWS>(group.x, tiles, order, args.pairs_per_row);
-  if (first_output >= args.outputs || tile.count == 0) {
+  if (first_output >= args.outputs) {
     return;
   }
-  write_products<Format, BATCH_ROWS, BATCH_OUTPUTS>(args, weight, x, tile, first_output, lane, y);
+  device const MoeTile& all = tiles[group.x];
+  for (uint begin = uint(all.begin); begin < uint(all.end); begin += BATCH_ROWS) {
+    PairTile<BATCH_ROWS> tile = grouped_pairs<BATCH_ROWS>(all, begin, order, args.pairs_per_row);
+    write_products<Format, BATCH_ROWS, BATCH_OUTPUTS>(args, weight, x, tile, first_output, lane, y);
+  }
 }
 
 #define INSTANTIATE(name, Format)                                                                     \

@@ -58,11 +58,14 @@ kernel void moe_matmul_glu_grouped(constant MoeMatmulGluArgs& args [[buffer(0)]]
                                    uint simdgroup [[simdgroup_index_in_threadgroup]],
                                    uint simdgroups [[simdgroups_per_threadgroup]]) {
   uint first_output = (group.y * simdgroups + simdgroup) * GLU_BATCH_OUTPUTS;
-  PairTile<BATCH_ROWS> tile = grouped_pairs<BATCH_ROWS>(group.x, tiles, order, args.pairs_per_row);
-  if (first_output >= args.outputs || tile.count == 0) {
+  if (first_output >= args.outputs) {
     return;
   }
-  write_gated<Format, BATCH_ROWS, GLU_BATCH_OUTPUTS>(args, gate, up, x, tile, first_output, lane, y);
+  device const MoeTile& all = tiles[group.x];
+  for (uint begin = uint(all.begin); begin < uint(all.end); begin += BATCH_ROWS) {
+    PairTile<BATCH_ROWS> tile = grouped_pairs<BATCH_ROWS>(all, begin, order, args.pairs_per_row);
+    write_gated<Format, BATCH_ROWS, GLU_BATCH_OUTPUTS>(args, gate, up, x, tile, first_output, lane, y);
+  }
 }
 
 #define INSTANTIATE(name, Format)                                                                                 \

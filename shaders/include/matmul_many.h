@@ -55,6 +55,15 @@ inline void keep_plain(thread const Fetched& fetched, uint thread_index, threadg
   }
 }
 
+// The rows of one matrix that a tile multiplies; those beyond the last repeat it.
+struct MatmulRows {
+  Weights all;
+  uint first;
+  uint outputs;
+  Weights weights(uint) const thread { return all; }
+  ulong index(uint number) const thread { return min(first + number, outputs - 1); }
+};
+
 // How threads share the rows of weights. Each thread dequantises a block of a row of its own.
 // `Rows` has `weights(number)` and `index(number)`: where a row of the tile comes from.
 template <typename Format>
@@ -127,9 +136,10 @@ inline void multiply_tiles(threadgroup const bfloat* inputs, threadgroup const b
 }
 
 // All sums of a square tile. What a thread fetches for the next step is under way while this one is multiplied.
-template <uint SIDE, typename Format, typename Rows>
-inline void multiply_many(thread const Rows& rows, thread const InputRows& inputs, uint thread_index, uint simdgroup,
-                          threadgroup float4* memory, thread SumMatrix* sums) {
+// `inputs` has the members of InputRows; `range` is which columns count, the first a multiple of 32.
+template <uint SIDE, typename Format, typename Rows, typename Inputs>
+inline void multiply_many(thread const Rows& rows, thread const Inputs& inputs, uint2 range, uint thread_index,
+                          uint simdgroup, threadgroup float4* memory, thread SumMatrix* sums) {
   threadgroup bfloat* input_tile = (threadgroup bfloat*)memory;
   threadgroup bfloat* weight_tile = input_tile + SIDE * MANY_STRIDE;
   bool brings_weights = thread_index < SIDE;
@@ -140,10 +150,10 @@ inline void multiply_many(thread const Rows& rows, thread const InputRows& input
   for (uint i = 0; i < SIDE / 16; i++) {
     fill_zero(sums[i]);
   }
-  uint end = (inputs.columns + WEIGHTS_PER_BLOCK - 1) / WEIGHTS_PER_BLOCK * WEIGHTS_PER_BLOCK;
+  uint end = (range.y + WEIGHTS_PER_BLOCK - 1) / WEIGHTS_PER_BLOCK * WEIGHTS_PER_BLOCK;
   Fetched fetched;
-  for (uint column = 0; column < end + WEIGHTS_PER_BLOCK; column += WEIGHTS_PER_BLOCK) {
-    if (column > 0) {
+  for (uint column = range.x; column < end + WEIGHTS_PER_BLOCK; column += WEIGHTS_PER_BLOCK) {
+    if (column > range.x) {
       threadgroup_barrier(mem_flags::mem_threadgroup);
       if (brings_weights) {
         WeightTile<Format>::template keep<SIDE>(fetched, share, weight_tile);
@@ -152,17 +162,23 @@ inline void multiply_many(thread const Rows& rows, thread const InputRows& input
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);
     }
-    if (column < inputs.columns) {
+    if (column < range.y) {
       if (brings_weights) {
         WeightTile<Format>::template fetch<SIDE>(rows, inputs.columns, column, share, fetched);
       } else {
         fetch_plain<SIDE, float>(inputs, inputs.columns, column, share, fetched);
       }
     }
-    if (column > 0 && is_inside) {
+    if (column > range.x && is_inside) {
       multiply_tiles<SIDE / 32>(input_tile + part_row * MANY_STRIDE,
                                 weight_tile + simdgroup / 2 * MANY_PART_OUTPUTS * MANY_STRIDE, sums);
     }
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+template <uint SIDE, typename Format, typename Rows, typename Inputs>
+inline void multiply_many(thread const Rows& rows, thread const Inputs& inputs, uint thread_index, uint simdgroup,
+                          threadgroup float4* memory, thread SumMatrix* sums) {
+  multiply_many<SIDE, Format>(rows, inputs, uint2(0, inputs.columns), thread_index, simdgroup, memory, sums);
 }

@@ -29,8 +29,7 @@ struct MoeMatmulGluArgs {
   uint activation;
 };
 
-// A tile of the grouped form: the pairs order[begin .. end) of one expert, at most BATCH_ROWS of them. Tiles that are
-// not needed are empty.
+// A tile of the grouped forms: the pairs order[begin .. end) of one expert. Tiles that are not needed are empty.
 struct MoeTile {
   int expert;
   int begin;

@@ -22,15 +22,14 @@ inline PairTile<1> single_pair(uint pair, device const int* experts, uint num_ex
   return tile;
 }
 
+// Those of a tile's pairs that begin with order[begin].
 template <uint ROWS>
-inline PairTile<ROWS> grouped_pairs(uint index, device const MoeTile* tiles, device const int* order,
-                                    uint pairs_per_row) {
+inline PairTile<ROWS> grouped_pairs(device const MoeTile& of, uint begin, device const int* order, uint pairs_per_row) {
   PairTile<ROWS> tile;
-  tile.expert = uint(tiles[index].expert);
-  uint begin = uint(tiles[index].begin);
-  tile.count = uint(tiles[index].end) - begin;
+  tile.expert = uint(of.expert);
+  tile.count = min(uint(of.end) - begin, ROWS);
   for (uint m = 0; m < ROWS; m++) {
-    tile.pairs[m] = tile.count == 0 ? 0 : uint(order[begin + (m < tile.count ? m : 0)]);
+    tile.pairs[m] = uint(order[begin + (m < tile.count ? m : 0)]);
     tile.x_rows[m] = tile.pairs[m] / pairs_per_row;
   }
   return tile;

@@ -34,6 +34,7 @@ from fastgo.ops.layer_norm import layer_norm
 from fastgo.ops.log_probabilities import log_probabilities
 from fastgo.ops.matmul import matmul
 from fastgo.ops.matmul_glu import MATMUL_GLU
+from fastgo.ops.matmul_group import MATMUL_GROUP
 from fastgo.ops.moe_combine import moe_combine
 from fastgo.ops.moe_group import moe_group
 from fastgo.ops.moe_matmul import moe_matmul
@@ -117,6 +118,20 @@ def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, T
     return outputs
 
 
+def _matmul_group(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    names = ("first", "second", "third")
+    outputs = {f"y_{name}": graph.output(name, (t["x"].shape[0], t[name].shape[0])) for name in names}
+    graph.add_node(MATMUL_GROUP, dict(t), outputs)
+    return outputs
+
+
+def _matmul_split(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    y = matmul(**t, **attributes)
+    graph.results.append(y)
+    assert PASSES["matmul_split"](graph) == 1
+    return {"y": y}
+
+
 def _combine_matmul(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     outputs = {"y": graph.output("y", (1, t["weight"].shape[0]))}
     graph.add_node(COMBINE_MATMUL, dict(t), outputs, **attributes)
@@ -147,8 +162,8 @@ def _moe_route(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Te
 def _moe_matmul(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
     """With `experts` given; grouped if the attribute says so. With weights `gate` and `up`, their fused form."""
     num_experts = attributes["num_experts"]
-    order, tiles = moe_group(t["experts"], num_experts) if attributes["grouped"] else (None, None)
-    routing = Routing(t["experts"], t["experts"], num_experts, order, tiles)
+    groups = moe_group(t["experts"], num_experts) if attributes["grouped"] else ()
+    routing = Routing(t["experts"], t["experts"], num_experts, *groups)
     if "weight" in t:
         return {"y": moe_matmul(t["x"], t["weight"], routing)}
     gate, up = moe_matmul(t["x"], t["gate"], routing), moe_matmul(t["x"], t["up"], routing)
@@ -204,6 +219,8 @@ _BUILDERS: Mapping[str, Callable[[Graph, Tensors, Attributes], dict[str, Tensor]
     "glu": lambda _, t, a: {"y": glu(**t, **a)},
     "matmul": lambda _, t, a: {"y": matmul(**t, **a)},
     "matmul_glu": _matmul_glu,
+    "matmul_group": _matmul_group,
+    "matmul_split": _matmul_split,
     "moe_combine": lambda _, t, a: {"y": moe_combine(t["x"], Routing(t["weights"], t["weights"], 0))},
     "moe_matmul": _moe_matmul,
     "moe_route": _moe_route,

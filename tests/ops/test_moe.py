@@ -10,7 +10,7 @@ import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import GGUF_FORMATS
 from fastgo.ops import cases, moe_combine, moe_group, moe_matmul, moe_matmul_glu, moe_route
-from harness import OWN_FORMATS, Array, error, random_experts, random_rows, run, run_wide
+from harness import OWN_FORMATS, Array, Weight, error, random_experts, random_rows, run, run_wide
 from variants import Variant
 
 
@@ -39,6 +39,16 @@ def check_groups(got: dict[str, Array], experts: Array, num_experts: int) -> Non
     np.testing.assert_array_equal(got["order"], order)
     np.testing.assert_array_equal(got["tiles"][: len(tiles)], tiles)
     np.testing.assert_array_equal(got["tiles"][len(tiles) :], 0)
+
+
+def moe_glu_error(got: Array, x: Array, gate: Weight, up: Weight, experts: Array) -> float:
+    """By what the rounding of each product comes to: a gate near zero forgets how large its inputs were."""
+    doubles = x.astype(np.float64), gate.dense(), up.dense()
+    with np.errstate(over="ignore"):  # exp of a large negative gate
+        want = moe_matmul_glu.reference(*doubles, experts, activation="silu")
+    gates, ups = (moe_matmul.reference(doubles[0], w, experts) for w in doubles[1:])
+    sizes = [np.sqrt(moe_matmul.reference(doubles[0] ** 2, w**2, experts)) for w in doubles[1:]]
+    return error(got, want, np.abs(ups) * sizes[0] + np.abs(gates) * sizes[1])
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -105,18 +115,38 @@ def test_moe_matmul_glu(variant: Variant, format: str) -> None:
             x = random_rows(34, rows, columns)
             inputs = {"x": x, "gate": gate, "up": up, "experts": experts}
             attributes = {"num_experts": num_experts, "grouped": grouped, "activation": "silu"}
-            doubles = x.astype(np.float64), gate.dense(), up.dense()
-            with np.errstate(over="ignore"):  # exp of a large negative gate
-                want = moe_matmul_glu.reference(*doubles, experts, activation="silu")
-            gates, ups = (moe_matmul.reference(doubles[0], w, experts) for w in doubles[1:])
-            sizes = [np.sqrt(moe_matmul.reference(doubles[0] ** 2, w**2, experts)) for w in doubles[1:]]
-            scale = np.abs(ups) * sizes[0] + np.abs(gates) * sizes[1]
             for form in forms(variant, grouped):
                 got = variant.call(form, "moe_matmul", inputs, attributes)["y"]
-                worst = error(got, want, scale)
+                worst = moe_glu_error(got, x, gate, up, experts)
                 case = (grouped, rows, num_experts, top_k, columns, outputs, form.__name__)
                 print(f"worst moe_matmul_glu {variant.name} {format} {case} {worst:.2g}")
                 assert worst <= tolerance("moe_matmul_glu", variant, format, grouped), case
+
+
+@pytest.mark.parametrize("format", [*(f.name for f in GGUF_FORMATS.values()), *OWN_FORMATS])
+def test_many_pairs_on_wide_devices(variant: Variant, format: str) -> None:
+    """Tiles of up to 64 pairs: whole and broken ones, an expert that nobody chose, one that all chose."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    precision = "float32" if format == "f32" else "bfloat16"
+    for rows, num_experts, top_k, columns, outputs in ((40, 5, 2, 256, 70), (90, 3, 1, 512, 20)):
+        experts = chosen_experts(rows, num_experts - 1, top_k)
+        gate, up = (random_experts(format, num_experts, outputs, columns, seed) for seed in (1, 2))
+        for x in (random_rows(37, rows, columns), random_rows(38, rows, top_k, columns)):
+            inputs = {"x": x, "weight": up, "experts": experts}
+            attributes = {"num_experts": num_experts, "grouped": True}
+            got = variant.call(run_wide, "moe_matmul", inputs, attributes)["y"]
+            doubles = x.astype(np.float64), up.dense()
+            squares = moe_matmul.reference(np.square(doubles[0]), np.square(doubles[1]), experts)
+            worst = error(got, moe_matmul.reference(*doubles, experts), np.sqrt(squares))
+            print(f"worst moe_matmul {variant.name} {format} {(rows, num_experts, top_k)} {worst:.2g}")
+            assert worst <= tolerances.KERNELS["moe_matmul", precision], (rows, num_experts, top_k)
+        x = random_rows(39, rows, columns)
+        inputs = {"x": x, "gate": gate, "up": up, "experts": experts}
+        got = variant.call(run_wide, "moe_matmul", inputs, {**attributes, "activation": "silu"})["y"]
+        worst = moe_glu_error(got, x, gate, up, experts)
+        print(f"worst moe_matmul_glu {variant.name} {format} {(rows, num_experts, top_k)} {worst:.2g}")
+        assert worst <= tolerances.KERNELS["moe_matmul_glu", precision], (rows, num_experts, top_k)
 
 
 def test_moe_combine(variant: Variant) -> None:

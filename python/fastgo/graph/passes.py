@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
-from fastgo.ops import combine_matmul
+from fastgo.graph.dag import Graph, Node, Storage, Tensor
+from fastgo.graph.rewriter import Rewriter, produced_by
+from fastgo.ops import combine_matmul, matmul_group, matmul_split
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import ATTENTION
@@ -26,94 +27,12 @@ from fastgo.ops.rope_cache import ROPE_CACHE
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
 
-class _Rewriter:
-    """The nodes of a graph while a pass replaces some of them, with who reads which value.
-
-    A value is a root tensor as one node left it: an operation in place makes another value of the same root.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.order = {node: i for i, node in enumerate(graph.nodes)}
-        self.count = 0
-        self._readers: dict[tuple[Tensor, Node | None], list[Node]] = {}
-        self._writers: dict[Tensor, list[Node]] = {}
-        for node in graph.nodes:
-            for value in {(t.root, t.producer) for t in node.inputs.values()}:
-                self._readers.setdefault(value, []).append(node)
-            for tensor in node.outputs.values():
-                self._writers.setdefault(tensor.root, []).append(node)
-
-    def nodes(self, op: Op) -> list[Node]:
-        return [node for node in self.order if node.op is op]
-
-    def readers(self, tensor: Tensor) -> list[Node]:
-        """Nodes that read this value, through any view of it, in order."""
-        return sorted(self._readers.get((tensor.root, tensor.producer), []), key=self.order.__getitem__)
-
-    def is_result(self, tensor: Tensor) -> bool:
-        """This value, or a view of it, is wanted at the end."""
-        return any(t.root is tensor.root and t.producer is tensor.producer for t in self.graph.results)
-
-    def is_only_for(self, tensor: Tensor, reader: Node) -> bool:
-        """No other node reads this activation, and it is no result."""
-        return tensor.storage is Storage.ARENA and not self.is_result(tensor) and self.readers(tensor) == [reader]
-
-    def can_wait(self, node: Node, until: Node) -> bool:
-        """Whether `node` would still find its inputs where `until` stands: no node between them overwrites one."""
-        begin, end = self.order[node], self.order[until]
-        writers = (writer for tensor in node.inputs.values() for writer in self._writers.get(tensor.root, ()))
-        return not any(begin < self.order[writer] < end for writer in writers)
-
-    def is_changed_in_place(self, tensor: Tensor) -> bool:
-        """Some node overwrites this tensor's memory after the node that made it."""
-        return len(self._writers.get(tensor.root, ())) > 1
-
-    def replace(self, old: Collection[Node], new: Node) -> None:
-        """Puts `new` where the last of `old` stood; it takes over outputs of theirs as its own."""
-        self.order[new] = max(self.order[node] for node in old)
-        moved = {t: self._readers.pop((t.root, t.producer), []) for t in new.outputs.values()}
-        for node in old:
-            for value in {(t.root, t.producer) for t in node.inputs.values()}:
-                if value in self._readers:
-                    self._readers[value].remove(node)
-            for tensor in node.outputs.values():
-                self._writers[tensor.root].remove(node)
-            del self.order[node]
-        for tensor, readers in moved.items():
-            tensor.own_producer = new
-            self._readers[tensor.root, new] = [reader for reader in readers if reader not in old]
-            self._writers.setdefault(tensor.root, []).append(new)
-        for value in {(t.root, t.producer) for t in new.inputs.values()}:
-            self._readers.setdefault(value, []).append(new)
-        self.count += 1
-
-    def move(self, tensor: Tensor, root: Tensor) -> None:
-        """Makes a value that had memory of its own live in `root`'s; both start at offset 0."""
-        readers = self._readers.pop((tensor, tensor.producer), [])
-        writers = self._writers.pop(tensor)
-        tensor.base = root
-        self._readers[root, tensor.producer] = readers
-        self._writers.setdefault(root, []).extend(writers)
-
-    def finish(self) -> int:
-        """Writes the nodes back; returns the number of replacements."""
-        self.graph.nodes = sorted(self.order, key=self.order.__getitem__)
-        return self.count
-
-
-def _produced_by(tensor: Tensor, op: Op) -> Node | None:
-    """The node of kind `op` whose whole output `tensor` is."""
-    node = tensor.producer
-    return node if node is not None and node.op is op and tensor in node.outputs.values() else None
-
-
 def fuse_add_rms_norm(graph: Graph) -> int:
     """x + branch, then its norm: the residual stream is updated in place."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for norm in rewriter.nodes(RMS_NORM):
         total = norm.inputs["x"]
-        add = _produced_by(total, ADD)
+        add = produced_by(total, ADD)
         if add is None or rewriter.readers(total)[0] is not norm or not rewriter.can_wait(add, norm):
             continue
         x, branch = add.inputs["a"], add.inputs["b"]
@@ -131,10 +50,10 @@ def fuse_add_rms_norm(graph: Graph) -> int:
 
 def fuse_sandwich_norm(graph: Graph) -> int:
     """Gemma's post-norm of a branch, the residual add and the next branch's norm."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for node in rewriter.nodes(ADD_RMS_NORM):
         branch = node.inputs["branch"]
-        post_norm = _produced_by(branch, RMS_NORM)
+        post_norm = produced_by(branch, RMS_NORM)
         if post_norm is None or not rewriter.is_only_for(branch, node) or post_norm.eps != node.eps:
             continue
         if node.inputs["x"].root is branch.root or not rewriter.can_wait(post_norm, node):
@@ -156,11 +75,11 @@ def _is_plain(product: Node) -> bool:
 
 def fuse_matmul_glu(graph: Graph) -> int:
     """The gate and up projections and their gate, when both weights have one format and shape."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for projection, fused in ((MATMUL, MATMUL_GLU), (MOE_MATMUL, MOE_MATMUL_GLU)):
         for glu in rewriter.nodes(GLU):
-            gate = _produced_by(glu.inputs["gate"], projection)
-            up = _produced_by(glu.inputs["up"], projection)
+            gate = produced_by(glu.inputs["gate"], projection)
+            up = produced_by(glu.inputs["up"], projection)
             if gate is None or up is None or gate is up:
                 continue
             gate_weight, up_weight = gate.inputs["weight"], up.inputs["weight"]
@@ -176,11 +95,12 @@ def fuse_matmul_glu(graph: Graph) -> int:
             if not rewriter.can_wait(gate, glu) or not rewriter.can_wait(up, glu):
                 continue
             inputs = {"gate": gate_weight, "up": up_weight, **shared}
-            rewriter.replace([gate, up, glu], Node(fused, inputs, glu.outputs, {"activation": glu.activation}))
+            attributes = {**gate.attributes, "activation": glu.activation}
+            rewriter.replace([gate, up, glu], Node(fused, inputs, glu.outputs, attributes))
     return rewriter.finish()
 
 
-def _products_of(rewriter: _Rewriter, y: Tensor) -> list[Node]:
+def _products_of(rewriter: Rewriter, y: Tensor) -> list[Node]:
     """The readers of one row's norm, if they are a layer's gate and up or its queries, keys and values; else none."""
     readers = rewriter.readers(y)
     if (
@@ -202,10 +122,10 @@ def _products_of(rewriter: _Rewriter, y: Tensor) -> list[Node]:
     return readers if suits(weights[0]) and len({weight.dtype for weight in weights}) == 1 else []
 
 
-def _branch_of(rewriter: _Rewriter, norm: Node, products: list[Node]) -> tuple[list[Node], dict[str, Tensor]]:
+def _branch_of(rewriter: Rewriter, norm: Node, products: list[Node]) -> tuple[list[Node], dict[str, Tensor]]:
     """The residual add before a norm, and the norm of its branch: the nodes, and their inputs by the kernels' names."""
     total = norm.inputs["x"]
-    add = _produced_by(total, ADD)
+    add = produced_by(total, ADD)
     alone: tuple[list[Node], dict[str, Tensor]] = ([], {"x": total})
     if add is None or rewriter.readers(total)[0] is not norm or not rewriter.can_wait(add, products[-1]):
         return alone
@@ -220,7 +140,7 @@ def _branch_of(rewriter: _Rewriter, norm: Node, products: list[Node]) -> tuple[l
         return alone
     if any(rewriter.order[node] < rewriter.order[products[-1]] for node in later):
         return alone
-    post_norm = _produced_by(branch, RMS_NORM)
+    post_norm = produced_by(branch, RMS_NORM)
     if post_norm is None or not rewriter.is_only_for(branch, add) or post_norm.eps != norm.eps:
         return [add], {"x": x, "branch": branch}
     if not rewriter.can_wait(post_norm, products[-1]):
@@ -231,7 +151,7 @@ def _branch_of(rewriter: _Rewriter, norm: Node, products: list[Node]) -> tuple[l
 
 def fuse_norm_matmul(graph: Graph) -> int:
     """A residual add, its norm and the products of the norm, where every core may as well do the norm itself."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for norm in rewriter.nodes(RMS_NORM):
         y = norm.outputs["y"]
         products = _products_of(rewriter, y)
@@ -257,10 +177,10 @@ def fuse_norm_matmul(graph: Graph) -> int:
 
 def fuse_rope_attention(graph: Graph) -> int:
     """The write of one row's key and value into the cache, and the attention of that row."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for node in rewriter.nodes(ATTENTION):
         q, keys, values = (node.inputs[name] for name in ("q", "k_cache", "v_cache"))
-        rope = _produced_by(q, ROPE_CACHE)
+        rope = produced_by(q, ROPE_CACHE)
         if rope is None or keys is not rope.outputs["k_cache"] or values is not rope.outputs["v_cache"]:
             continue
         head_dim, is_whole_head = keys.shape[3], 2 * rope.inputs["frequencies"].shape[0] == keys.shape[3]
@@ -280,10 +200,10 @@ def fuse_rope_attention(graph: Graph) -> int:
 
 def fuse_attention_output(graph: Graph) -> int:
     """The parts of one row's attention put together by the product that reads it."""
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for product in rewriter.nodes(MATMUL):
         x, weight = product.inputs["x"], product.inputs["weight"]
-        node = _produced_by(x, ROPE_ATTENTION)
+        node = produced_by(x, ROPE_ATTENTION)
         if node is None or "partial" not in node.outputs or not rewriter.is_only_for(x, product):
             continue
         parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
@@ -299,7 +219,7 @@ def fuse_attention_output(graph: Graph) -> int:
 def remove_dropout(graph: Graph) -> int:
     """At inference dropout's output is its input: readers of one get the other."""
     removed: set[Node] = set()
-    rewriter = _Rewriter(graph)
+    rewriter = Rewriter(graph)
     for node in rewriter.nodes(DROPOUT):
         x, y = node.inputs["x"], node.outputs["y"]
         is_whole = x.offset == 0 and x.is_contiguous and x.size == x.root.size
@@ -327,6 +247,32 @@ def eliminate_dead_nodes(graph: Graph) -> int:
     return removed
 
 
+def fuse_matmul_group(graph: Graph) -> int:
+    """Products of many rows with matrices of one format: queries, keys and values."""
+    rewriter = Rewriter(graph)
+    for first in rewriter.nodes(MATMUL):
+        if first not in rewriter.order:
+            continue
+        readers = [node for node in rewriter.readers(first.inputs["x"]) if node.op is MATMUL]
+        if readers[:1] != [first] or not matmul_group.suits(readers):
+            continue
+        if not all(rewriter.can_wait(node, readers[-1]) for node in readers):
+            continue
+        inputs, outputs = matmul_group.join(readers)
+        rewriter.replace(readers, Node(matmul_group.MATMUL_GROUP, inputs, outputs, {}))
+    return rewriter.finish()
+
+
+def split_matmul(graph: Graph) -> int:
+    """Products of so few tiles that most cores would stand idle: their columns are shared out."""
+    rewriter = Rewriter(graph)
+    for node in rewriter.nodes(MATMUL):
+        parts = matmul_split.parts_of(node)
+        if parts > 1:
+            rewriter.replace([node], matmul_split.split(node, parts))
+    return rewriter.finish()
+
+
 PASSES: dict[str, Callable[[Graph], int]] = {
     "dropout": remove_dropout,
     "dead_nodes": eliminate_dead_nodes,
@@ -336,6 +282,8 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "sandwich_norm": fuse_sandwich_norm,
     "rope_attention": fuse_rope_attention,
     "attention_output": fuse_attention_output,
+    "matmul_group": fuse_matmul_group,
+    "matmul_split": split_matmul,
 }
 
 

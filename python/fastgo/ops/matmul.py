@@ -30,7 +30,7 @@ class Tile:
 
 _VECTOR = Tile(rows=1, outputs=4, simdgroups=2)
 _BATCH = Tile(rows=8, outputs=2, simdgroups=4)
-_MANY_ROWS = 17  # up to here the eight-row form reads weights at most twice
+MANY_ROWS = 17  # up to here the eight-row form reads weights at most twice
 LARGE_TILES = 100
 _UNIT_FORMATS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "int8", "int4")  # FOR_EACH_UNIT_FORMAT
 
@@ -71,14 +71,18 @@ def tiled_call(
     rows = node.inputs["x"].shape[0]
     weight = next(tensor for name, tensor in node.inputs.items() if name != "x")
     many = None
-    if rows >= _MANY_ROWS and weight.dtype != "f32":
+    if rows >= MANY_ROWS and weight.dtype != "f32":
         many = _tile_call(kernel, node, outputs, _many_tile(rows, outputs * parts, parts), arguments)
     return replace(_tile_call(kernel, node, outputs, vector if rows == 1 else batch, arguments), shader_call=many)
 
 
+def many_side(rows: int, weight_rows: int) -> int:
+    """The side of the square tiles of many rows: the larger one wherever enough of them keep a large device busy."""
+    return 128 if ceil_div(rows, 128) * ceil_div(weight_rows, 128) >= LARGE_TILES else 64
+
+
 def _many_tile(rows: int, weight_rows: int, parts: int) -> Tile:
-    """The larger tile wherever there are enough of them to keep a large device busy."""
-    side = 128 if ceil_div(rows, 128) * ceil_div(weight_rows, 128) >= LARGE_TILES else 64
+    side = many_side(rows, weight_rows)
     return Tile(rows=side, outputs=16 // parts, simdgroups=side // 16)
 
 

@@ -9,10 +9,12 @@ from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import vector_tuning
 from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile
+from fastgo.ops.moe_group import MANY_TILE_PAIRS
 from fastgo.ops.moe_route import Routing
 
 _VECTOR = Tile(rows=1, outputs=4, simdgroups=2)
 _GROUPED = Tile(rows=8, outputs=2, simdgroups=4)
+_MANY_SIMDGROUPS = 4  # of a tile of many pairs, with 16 rows of weights each
 
 
 def moe_matmul(x: Tensor, weight: Tensor, routing: Routing) -> Tensor:
@@ -34,20 +36,26 @@ def moe_matmul(x: Tensor, weight: Tensor, routing: Routing) -> Tensor:
     if routing.order is not None and routing.tiles is not None:
         inputs |= {"order": routing.order, "tiles": routing.tiles}
     y = x.graph.output("moe_matmul", (rows, top_k, outputs))
-    x.graph.add_node(MOE_MATMUL, inputs, {"y": y})
+    x.graph.add_node(MOE_MATMUL, inputs, {"y": y}, tile_pairs=routing.tile_pairs)
     return y
 
 
 def moe_call(
-    kernel: str, node: Node, weight: Tensor, vector: Tile, grouped: Tile, arguments: dict[str, object]
+    kernel: str,
+    node: Node,
+    weight: Tensor,
+    vector: Tile,
+    grouped: Tile,
+    arguments: dict[str, object],
+    parts: int = 1,
 ) -> KernelCall:
     """The call of an expert kernel: by tiles of pairs where there are tiles, else a pair at a time.
 
-    On wide devices a pair goes in tiles of outputs, for weights that have them.
+    On wide devices a pair goes in tiles of outputs, for weights that have them, and tiles of many pairs are multiplied
+    with bfloat operands, unless the weights are float32. `parts` is how many rows of weights make an output.
     """
     num_experts, outputs, columns = weight.shape
     pairs, is_grouped = node.inputs["experts"].size, "tiles" in node.inputs
-    tile = grouped if is_grouped else vector
     arguments = {
         "pairs": pairs,
         "pairs_per_row": pairs // (node.inputs["x"].size // columns),
@@ -59,10 +67,13 @@ def moe_call(
     format, width = quant.get_format(weight.dtype).kernel, weight.graph.parallel_width
     if not is_grouped and vector_tuning.uses_tiles(format, width) and columns % WEIGHTS_PER_BLOCK == 0:
         return _tile_call(f"{kernel}_tile", node, weight, pairs, arguments)
+    tile, form = (grouped, f"{kernel}_grouped") if is_grouped else (vector, kernel)
+    if node.tile_pairs == MANY_TILE_PAIRS and weight.dtype != "f32":
+        tile, form = Tile(MANY_TILE_PAIRS, 16 // parts, _MANY_SIMDGROUPS), f"{kernel}_many"
     unused = ("experts",) if is_grouped else ("order", "tiles")
     count = node.inputs["tiles"].shape[0] if is_grouped else pairs
     return KernelCall(
-        weight_kernel(f"{kernel}_grouped" if is_grouped else kernel, weight),
+        weight_kernel(form, weight),
         {name: t for name, t in {**node.inputs, **node.outputs}.items() if name not in unused},
         arguments,
         (count, ceil_div(outputs, tile.outputs * tile.simdgroups), 1),

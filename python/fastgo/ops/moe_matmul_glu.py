@@ -20,7 +20,7 @@ def _lower(node: Node) -> list[KernelCall]:
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
-    return [moe_matmul.moe_call("moe_matmul_glu", node, gate, _VECTOR, _GROUPED, arguments)]
+    return [moe_matmul.moe_call("moe_matmul_glu", node, gate, _VECTOR, _GROUPED, arguments, parts=2)]
 
 
 def reference(x: Array, gate: Array, up: Array, experts: Array, *, activation: str) -> Array:

@@ -15,8 +15,8 @@ from fastgo.ops.moe_group import MAX_EXPERTS, moe_group
 class Routing:
     """The experts of each token: `experts` (rows, top_k) int32, best first, and `weights` (rows, top_k) float32.
 
-    A pair is a token with one of its experts, numbered token * top_k + slot. `order` and `tiles` are what `moe_group`
-    makes of them; without, each pair is computed alone.
+    A pair is a token with one of its experts, numbered token * top_k + slot. `order` and `tiles` of at most
+    `tile_pairs` pairs are what `moe_group` makes of them; without, each pair is computed alone.
     """
 
     experts: Tensor
@@ -24,6 +24,7 @@ class Routing:
     num_experts: int
     order: Tensor | None = None
     tiles: Tensor | None = None
+    tile_pairs: int = 1
 
 
 def moe_route(logits: Tensor, *, top_k: int, normalise: bool) -> Routing:
@@ -43,8 +44,7 @@ def moe_route(logits: Tensor, *, top_k: int, normalise: bool) -> Routing:
     routing = Routing(outputs["experts"], outputs["weights"], num_experts)
     if rows * top_k <= num_experts:
         return routing  # few tokens: hardly two of them share an expert
-    order, tiles = moe_group(routing.experts, num_experts)
-    return Routing(routing.experts, routing.weights, num_experts, order, tiles)
+    return Routing(routing.experts, routing.weights, num_experts, *moe_group(routing.experts, num_experts))
 
 
 def _lower(node: Node) -> list[KernelCall]:

@@ -128,19 +128,22 @@ void moe_grouped(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const std::uint32_t group_outputs = Products::grouped_outputs * launch.threads_per_threadgroup.x / 32;
   auto* row = reinterpret_cast<float*>(scratch(padded(args.columns) * sizeof(float)));
   for_each_rectangle(begin, end, launch.threadgroups_per_grid.x, [&](auto x0, auto x1, auto y0, auto y1) {
-    for (std::uint32_t t = x0; t < x1;) {
-      // Neighbouring tiles of one expert make one run.
-      Run run = {};
-      run.expert = static_cast<std::uint32_t>(tiles[t].expert);
-      const auto joins = [&](const MoeTile& tile) {
-        return static_cast<std::uint32_t>(tile.expert) == run.expert && run.count + BATCH_ROWS <= max_pairs;
-      };
-      for (; t < x1 && joins(tiles[t]); t++) {
-        for (int i = tiles[t].begin; i < tiles[t].end; i++) run.add(order[i], x, args.pairs_per_row, args.columns);
-      }
-      if (run.count == 0) continue;
+    // Neighbouring pairs of one expert make one run.
+    Run run = {};
+    const auto multiply = [&] {
+      if (run.count == 0) return;
       multiply_run(products, run, y0 * group_outputs, smaller(y1 * group_outputs, args.outputs), row, y);
+      run.count = 0;
+    };
+    for (std::uint32_t t = x0; t < x1; t++) {
+      for (int i = tiles[t].begin; i < tiles[t].end; i++) {
+        const auto expert = static_cast<std::uint32_t>(tiles[t].expert);
+        if (expert != run.expert || run.count == max_pairs) multiply();
+        run.expert = expert;
+        run.add(order[i], x, args.pairs_per_row, args.columns);
+      }
     }
+    multiply();
   });
 }
 
