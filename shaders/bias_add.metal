@@ -4,11 +4,9 @@
 //
 // One thread an element: grid (columns, rows).
 #include <metal_stdlib>
-using namespace metal;
 
-struct BiasAddArgs {
-  uint columns;
-};
+#include "include/elementwise_args.h"
+using namespace metal;
 
 kernel void bias_add(constant BiasAddArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
                      device const float* bias [[buffer(2)]], device float* y [[buffer(3)]],

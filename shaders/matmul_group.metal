@@ -5,13 +5,7 @@
 //
 // Grid: (tiles of rows, tiles of the first's outputs, then of the second's, then of the third's).
 #include "include/many_products.h"
-
-struct MatmulGroupArgs {
-  uint rows;
-  uint columns;
-  uint outputs[3];
-  uint planes[3 * 6];
-};
+#include "include/matmul_args.h"
 
 template <typename Format, uint SIDE>
 kernel void matmul_group(constant MatmulGroupArgs& args [[buffer(0)]], device const uchar* first [[buffer(1)]],

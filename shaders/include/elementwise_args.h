@@ -13,6 +13,10 @@ struct CastArgs {
   uint count;
 };
 
+struct BiasAddArgs {
+  uint columns;
+};
+
 struct GluArgs {
   uint count;
   uint activation;

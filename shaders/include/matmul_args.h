@@ -22,6 +22,14 @@ struct MatmulGluArgs {
   uint activation;
 };
 
+// Three matrices, each with outputs of its own.
+struct MatmulGroupArgs {
+  uint rows;
+  uint columns;
+  uint outputs[3];
+  uint planes[3 * 6];
+};
+
 // One row; `parts` simdgroups of a threadgroup share the columns of a tile of outputs.
 struct MatmulVectorArgs {
   uint outputs;

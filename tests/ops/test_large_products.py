@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastgo import tolerances
 from fastgo.engine.devices import device_kind, installed_library, list_devices
-from harness import Array, Weight, product_scale, random_rows, random_weight, run
+from harness import Array, Input, Weight, product_scale, random_rows, random_weight, run
 from test_matmul import glu_error, matmul_error
 
 FORMATS = ("bf16", "f16", "q4_0", "q4_k", "q6_k", "q8_0", "int4_g32")
@@ -24,13 +24,18 @@ def enter(cublas: str) -> None:
 
 
 def products(inputs: tuple[Array, Weight, Weight]) -> tuple[Array, Array]:
-    """A product and a gated unit; in a process with a device of its own."""
+    """A product and a gated unit; in a process with a device of its own, where other forms must give the same."""
     x, gate, up = inputs
     gated = run("matmul_glu", {"x": x, "gate": gate, "up": up}, {"activation": "silu"})["y"]
     plain = run("matmul", {"x": x, "weight": gate}, {})["y"]
     bias = 3.0 * random_rows(6, gate.shape[0])
     biased = run("matmul", {"x": x, "weight": gate, "bias": bias}, {})["y"]
-    assert np.all(np.abs(biased - plain - bias) <= 1e-4 * (product_scale(x, gate.dense()) + np.abs(bias)))
+    three: dict[str, Input] = {"x": x, "first": gate, "second": up, "third": gate, "bias_third": bias}
+    three |= {f"bias_{name}": np.zeros(gate.shape[0], np.float32) for name in ("first", "second")}
+    group = run("matmul_group", three, {})
+    for got, want in ((biased, plain + bias), (group["y_first"], plain), (group["y_third"], plain + bias)):
+        assert np.all(np.abs(got - want) <= 1e-4 * (product_scale(x, gate.dense()) + np.abs(bias)))
+    assert matmul_error(group["y_second"], x, up) <= tolerances.KERNELS["matmul", "bfloat16"]
     return plain, gated
 
 

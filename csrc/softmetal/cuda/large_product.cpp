@@ -1,4 +1,4 @@
-// Knows the names, bindings and argument structs of shaders/matmul.metal and shaders/matmul_glu.metal.
+// Knows the names, bindings and argument structs of shaders/matmul.metal, matmul_group.metal and matmul_glu.metal.
 #include "softmetal/cuda/large_product.h"
 
 #include <algorithm>
@@ -47,48 +47,76 @@ Planes planes_of(const uint* planes) {
   return copied;
 }
 
-// Whether the kernel leaves its products as they are: without a bias or an activation (shaders/include/finish.h).
-bool is_plain(const Command& command) {
+// Whether the products of a kernel that finishes them (shaders/include/finish.h) are left as they are but for a bias.
+bool has_no_activation(const Command& command) {
   const auto& constants = static_cast<const CudaPipeline*>(command.pipeline)->constants;
   const fastgo::KernelReflection& kernel = *command.pipeline->reflection;
   for (std::uint32_t i = 0; i < kernel.constant_count && i < constants.size(); i++) {
-    const bool is_activation = std::strcmp(kernel.constants[i].name, "output_activation") == 0;
-    if (!is_activation && std::strcmp(kernel.constants[i].name, "has_bias") != 0) continue;
-    std::uint32_t value = 0;
-    std::memcpy(&value, constants[i].bytes.data(), is_activation ? sizeof value : sizeof(bool));
-    if (value != (is_activation ? NO_ACTIVATION : 0u)) return false;
+    if (std::strcmp(kernel.constants[i].name, "output_activation") != 0) continue;
+    std::uint32_t activation = 0;
+    std::memcpy(&activation, constants[i].bytes.data(), sizeof activation);
+    return activation == NO_ACTIVATION;
   }
-  return true;
+  return false;
+}
+
+std::vector<LargeProduct> gated_product(const Context& context, const Command& command, const std::string& format) {
+  MatmulGluArgs args;
+  if (!read_arguments(context, command, &args)) return {};
+  LargeProduct product = sized_as(args, format);
+  const auto& buffers = command.buffers;
+  product.matrix_count = 2;
+  product.weights = {buffers[1], buffers[2]};
+  product.planes = {planes_of(args.gate_planes), planes_of(args.up_planes)};
+  product.x = buffers[3];
+  product.y = buffers[4];
+  product.activation = args.activation;
+  return {product};
+}
+
+std::vector<LargeProduct> group_of_products(const Context& context, const Command& command, const std::string& format) {
+  MatmulGroupArgs args;
+  if (!read_arguments(context, command, &args)) return {};
+  std::vector<LargeProduct> products;
+  for (int i = 0; i < 3; i++) {
+    LargeProduct product;
+    product.format = format;
+    product.rows = args.rows;
+    product.outputs = args.outputs[i];
+    product.columns = args.columns;
+    product.weights = {command.buffers[1 + i], 0};
+    product.planes[0] = planes_of(args.planes + i * 6);
+    product.x = command.buffers[4];
+    product.y = command.buffers[5 + i];
+    product.bias = command.buffers[8 + i];
+    products.push_back(product);
+  }
+  return products;
+}
+
+std::vector<LargeProduct> plain_product(const Context& context, const Command& command, const std::string& format) {
+  MatmulArgs args;
+  if (!read_arguments(context, command, &args)) return {};
+  LargeProduct product = sized_as(args, format);
+  product.weights = {command.buffers[1], 0};
+  product.planes[0] = planes_of(args.planes);
+  product.x = command.buffers[2];
+  product.y = command.buffers[3];
+  product.bias = command.buffers[4];
+  return {product};
 }
 
 }  // namespace
 
-std::optional<LargeProduct> find_large_product(const Context& context, const Command& command) {
-  if (command.kind != Command::Kind::dispatch) return std::nullopt;
+std::vector<LargeProduct> find_large_products(const Context& context, const Command& command) {
+  if (command.kind != Command::Kind::dispatch) return {};
   const std::string name = command.pipeline->reflection->name;
-  const auto& buffers = command.buffers;
-  const std::string gated = format_in(name, "matmul_glu_"), plain = format_in(name, "matmul_");
-  if (!gated.empty()) {
-    MatmulGluArgs args;
-    if (!read_arguments(context, command, &args)) return std::nullopt;
-    LargeProduct product = sized_as(args, gated);
-    product.matrix_count = 2;
-    product.weights = {buffers[1], buffers[2]};
-    product.planes = {planes_of(args.gate_planes), planes_of(args.up_planes)};
-    product.x = buffers[3];
-    product.y = buffers[4];
-    product.activation = args.activation;
-    return product;
-  }
-  if (plain.empty() || !is_plain(command)) return std::nullopt;
-  MatmulArgs args;
-  if (!read_arguments(context, command, &args)) return std::nullopt;
-  LargeProduct product = sized_as(args, plain);
-  product.weights = {buffers[1], 0};
-  product.planes[0] = planes_of(args.planes);
-  product.x = buffers[2];
-  product.y = buffers[3];
-  return product;
+  const std::string gated = format_in(name, "matmul_glu_"), grouped = format_in(name, "matmul_group_");
+  if (!gated.empty()) return gated_product(context, command, gated);
+  if (!has_no_activation(command)) return {};
+  if (!grouped.empty()) return group_of_products(context, command, grouped);
+  const std::string plain = format_in(name, "matmul_");
+  return plain.empty() ? std::vector<LargeProduct>() : plain_product(context, command, plain);
 }
 
 }  // namespace softmetal::cuda

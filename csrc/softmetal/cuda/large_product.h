@@ -1,9 +1,9 @@
-// A dispatch of the shaders matmul or matmul_glu in their forms for many rows, understood as a product of matrices.
+// Dispatches of the shaders matmul, matmul_group and matmul_glu in their forms for many rows, understood as products.
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "softmetal/cuda/context.h"
 #include "softmetal/driver.h"
@@ -12,8 +12,8 @@ namespace softmetal::cuda {
 
 using Planes = std::array<std::uint32_t, 6>;
 
-// y = x W^T, or act(x Wgate^T) * (x Wup^T): x (rows, columns), every W (outputs, columns), y (rows, outputs); x and y
-// float32, dense. The weights' formats and planes are those of shaders/include/quant.h.
+// y = x W^T + bias, or act(x Wgate^T) * (x Wup^T): x (rows, columns), every W (outputs, columns), y (rows, outputs); x
+// and y float32, dense. The weights' formats and planes are those of shaders/include/quant.h.
 struct LargeProduct {
   std::string format;
   std::uint32_t rows = 0, outputs = 0, columns = 0;
@@ -21,13 +21,15 @@ struct LargeProduct {
   int matrix_count = 1;  // 2: gate and up
   std::array<DevicePointer, 2> weights{};
   std::array<Planes, 2> planes{};
-  std::uint32_t activation = 0;
+  std::uint32_t activation = 0;  // of the gate
+  DevicePointer bias = 0;        // (outputs,) float32; 0: none
 
   bool is_gated() const { return matrix_count == 2; }
   bool is_bfloat() const { return format == "bf16"; }
 };
 
-// Reads the dispatch's argument struct from the device; nothing if it is another kernel, or can't be read.
-std::optional<LargeProduct> find_large_product(const Context& context, const Command& command);
+// Reads the dispatch's argument struct from the device; empty if it is another kernel, or one with an activation, or
+// can't be read.
+std::vector<LargeProduct> find_large_products(const Context& context, const Command& command);
 
 }  // namespace softmetal::cuda

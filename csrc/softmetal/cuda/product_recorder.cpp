@@ -26,9 +26,10 @@ ProductRecorder::~ProductRecorder() {
 }
 
 bool ProductRecorder::add(std::size_t stage, const Command& command) {
-  std::optional<LargeProduct> product = find_large_product(*products_->context(), command);
-  if (!product || !products_->takes(*product)) return false;
-  stages_[stage].push_back(std::move(*product));
+  const std::vector<LargeProduct> found = find_large_products(*products_->context(), command);
+  const auto takes = [&](const LargeProduct& product) { return products_->takes(product); };
+  if (found.empty() || !std::all_of(found.begin(), found.end(), takes)) return false;
+  stages_[stage].insert(stages_[stage].end(), found.begin(), found.end());
   return true;
 }
 
@@ -94,6 +95,13 @@ Result ProductRecorder::enqueue(const ProductStage& stage, StreamHandle stream) 
     if (!products_->cublas()->multiply(product.shape, product.x, product.weights, product.y, stage.workspace, stream)) {
       return error_unknown;
     }
+  }
+  for (const ProductStage::Bias& bias : stage.biased) {
+    const BiasAddArgs args = {bias.columns};
+    const Extent groups = {divide_up(bias.columns, ELEMENTWISE_THREADS), bias.rows, 1};
+    const Result result = enqueue_helper(products_->pipeline("bias_add", "bias_add"), &args, sizeof args,
+                                         {bias.y, bias.bias, bias.y}, groups, ELEMENTWISE_THREADS, stream);
+    if (result != success) return result;
   }
   for (const ProductStage::Glu& glu : stage.gated) {
     const GluArgs args = {glu.count, glu.activation};

@@ -27,6 +27,7 @@ class Planner {
       stage_.gated.push_back(
           {results[0], results[1], product.y, static_cast<std::uint32_t>(count), product.activation});
     }
+    if (product.bias != 0) stage_.biased.push_back({product.bias, product.y, product.rows, product.outputs});
     const DevicePointer x = rounded(product);
     for (int i = 0; i < product.matrix_count; i++) {
       const ProductShape shape = {product.rows, product.outputs, product.columns, 1, 0, 0};

@@ -24,6 +24,10 @@ struct ProductStage {
     ProductShape shape;
     DevicePointer x, weights, y;
   };
+  struct Bias {
+    DevicePointer bias, y;
+    std::uint32_t rows, columns;
+  };
   struct Glu {
     DevicePointer gate, up, y;
     std::uint32_t count, activation;
@@ -32,11 +36,12 @@ struct ProductStage {
   std::vector<Cast> casts;  // first all of these, then all of the next ...
   std::vector<Dequantize> dequantized;
   std::vector<Multiply> multiplied;
+  std::vector<Bias> biased;
   std::vector<Glu> gated;
   DevicePointer workspace = 0;
   std::size_t scratch_size = 0;
 
-  std::size_t helper_count() const { return casts.size() + dequantized.size() + gated.size(); }
+  std::size_t helper_count() const { return casts.size() + dequantized.size() + biased.size() + gated.size(); }
 };
 
 // With scratch memory that begins at `scratch`. Two products of the same inputs and shape go as one, if cuBLASLt can.

@@ -110,6 +110,11 @@ def large_products() -> str:
     return "cuBLASLt if the system has it, else the shaders; `pip install fastgo[cublas]` brings it"
 
 
+def has_large_products(info: dict[str, Any]) -> bool:
+    """Whether cuBLASLt is there for a device, by its `info`; after `list_devices`."""
+    return device_kind(info) == "cuda" and switches.value("FASTGO_CUBLAS") not in (None, "0")
+
+
 def parallel_width(info: dict[str, Any]) -> int:
     """The `Graph.parallel_width` of a device."""
     return _PARALLEL_WIDTH[device_kind(info)]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
-from fastgo.engine.devices import parallel_width
+from fastgo.engine.devices import has_large_products, parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.exact_head import MOST_WANTED
 from fastgo.engine.kv_cache import KvCache
@@ -156,8 +156,8 @@ class StepBuilder:
 
     def graph(self, rows: int, output: Output) -> Graph:
         """The fused graph of a pass over `rows` tokens."""
-        has_unified_memory = bool(self._engine.device.info["has_unified_memory"])
-        graph = Graph(parallel_width(self._engine.device.info), has_unified_memory)
+        info = self._engine.device.info
+        graph = Graph(parallel_width(info), bool(info["has_unified_memory"]))
         logits = add_forward_pass(
             graph,
             self._engine.config,
@@ -172,7 +172,8 @@ class StepBuilder:
             self._sample(graph, logits, rows)
         elif output is not Output.NOTHING:
             graph.results.append(logits)
-        run_passes(graph)
+        # cuBLASLt shares out the columns of its products by itself.
+        run_passes(graph, ("matmul_split",) if has_large_products(info) else ())
         return graph
 
     def _product(self, output: Output) -> Product:
