@@ -3,17 +3,24 @@
 A weight's rounding error reaches the output times its column's input, so the mean square of that input is what its
 squared error should count (the diagonal of the layer's Hessian, as in Frantar et al. 2022, "GPTQ").
 
+A text says little about columns that it hardly uses, and a short text little about any. So each matrix is taken to have
+seen some tokens before, on which all columns count the same.
+
 Units: the mean square of each matrix' inputs is 1 on average over its columns.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgo import evaluation
+from fastgo.assets import repository
+from fastgo.assets.importance import Importance
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.quant import Float32s
 from fastgo.assets.storage import Progress
@@ -31,14 +38,19 @@ from fastgo.text.tokenizer import Tokenizer
 
 _MAX_TOKENS = 1 << 14
 _ID_NBYTES = 4
-_FLOOR = 1e-3  # no column counts less than this part of the average: another text may use it
+_PRIOR_TOKENS = 512  # on which all columns count the same
 _STEPS_PER_OCTAVE = 8  # so that devices that round another way find the same
+
+
+def source_importance(source: Path, text: str, progress: Progress | None = None) -> Importance:
+    """As `column_importance`, of what a conversion reads: run as it is, from the cache unless it is a model folder."""
+    return column_importance(repository.open_model(source, progress), text, progress=progress)
 
 
 def column_importance(
     folder: ModelFolder, text: str, device: str | None = None, progress: Progress | None = None
-) -> dict[str, Float32s]:
-    """What the squared error of each column's weights counts, float32 (columns,), by the matrix' name.
+) -> Importance:
+    """What the squared error of each column's weights counts when a model reads `text`.
 
     All experts of a layer share theirs. The first 16,384 tokens of the text are read, in windows; `progress` is told
     bytes of token ids.
@@ -51,7 +63,12 @@ def column_importance(
     tokenizer = Tokenizer.load(folder.path, folder.manifest.tokenizer)
     ids = tokenizer.encode_prompt(text)[:_MAX_TOKENS]
     windows = evaluation.windows(ids, tokenizer, folder.config.max_position_embeddings)
-    return importance_in_windows(folder, windows, device, progress)
+    return Importance(importance_in_windows(folder, windows, device, progress), text_sha256(text))
+
+
+def text_sha256(text: str) -> str:
+    """By which a folder's provenance names the text that it was calibrated with."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
 def importance_in_windows(
@@ -60,19 +77,20 @@ def importance_in_windows(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Float32s]:
-    """As `column_importance`, from windows of token ids; those of another length than the first are left out."""
+    """As `Importance.counts`, from windows of token ids; those of another length than the first are left out."""
     length = len(windows[0])
+    whole = [window for window in windows if len(window) == length]
     with device_errors():
         reader = _Reader(Engine(open_device(device), folder), length)
-        squares = reader.mean_squares([window for window in windows if len(window) == length], progress)
-    return {name: _importance(values) for name, values in squares.items()}
+        squares = reader.mean_squares(whole, progress)
+    return {name: _importance(values, length * len(whole)) for name, values in squares.items()}
 
 
-def _importance(squares: npt.NDArray[np.float64]) -> Float32s:
+def _importance(squares: npt.NDArray[np.float64], tokens: int) -> Float32s:
     mean = squares.mean()
     if not mean > 0:
         return np.ones(squares.shape, np.float32)
-    relative = np.maximum(squares / mean, _FLOOR)
+    relative = (tokens * squares / mean + _PRIOR_TOKENS) / (tokens + _PRIOR_TOKENS)
     counts: Float32s = np.exp2(np.rint(np.log2(relative) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE).astype(np.float32)
     return counts
 

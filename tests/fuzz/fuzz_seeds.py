@@ -9,6 +9,7 @@ from typing import Any
 
 import hf_builder
 import numpy as np
+from fastgo.assets.hf_folder import WEIGHTS_FILE
 from fuzz_targets import small_tokenizer, sound_manifest
 
 
@@ -56,6 +57,8 @@ def seeds() -> dict[str, list[bytes]]:
         {"config.json": hf_builder.config("gemma3"), "tokenizer.json": tokenizer, "tokenizer_config.json": special},
         {"config.json": hf_builder.config("gemma3"), "generation_config.json": {"do_sample": True, "top_k": 64}},
     ]
+    names = hf_builder.tensors("gemma3")
+    folders.append(folders[1] | {"model.safetensors.index.json": {"weight_map": dict.fromkeys(names, WEIGHTS_FILE)}})
     return {
         "gguf": [_gguf_seed("llama", bpe), _gguf_seed("gemma3", spm), _gguf_seed("qwen3", {})],
         "safetensors": [len(text).to_bytes(8, "little") + text + bytes(8)],
@@ -63,6 +66,7 @@ def seeds() -> dict[str, list[bytes]]:
         "model_folder": [sound_manifest()],
         "hf_folder": [json.dumps(folder).encode() for folder in folders],
         "tokenizer_json": [json.dumps(tokenizer).encode()],
+        "loaded_tokenizer": [json.dumps(tokenizer | {"added_tokens": []}).encode()],
         "sentencepiece": [serialize_model(model)],
         "hf_config": [json.dumps(config).encode() for config in configs],
         "chat_template": [

@@ -34,7 +34,10 @@ from fastgo.text.tokenizer import Tokenizer
 _SCRATCH = tempfile.TemporaryDirectory(prefix="fastgo-fuzz-")
 _FOLDER = Path(_SCRATCH.name)
 _ROWS = 300
-HF_FILES = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.json")
+HF_FILES = (
+    "config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.json",
+    "model.safetensors.index.json",
+)  # fmt: skip
 _TEXT = "Hello, wörld 12 <s> <|im_end|> 日本"
 
 
@@ -135,6 +138,14 @@ def _tokenizer_json(data: bytes) -> None:
     _try_tokenizer(export_hf_tokenizer(content, {}, {"eos_token_id": 2}, _ROWS, _FOLDER))
 
 
+def _loaded_tokenizer(data: bytes) -> None:
+    """The tokenizer of a model folder, which was never carried over by us."""
+    (_FOLDER / "loaded.json").write_bytes(data)
+    (_FOLDER / "special.json").write_text('{"<s>": 3}')
+    info = {"kind": "tokenizers", "files": ["loaded.json", "special.json"], "special": "special.json", "vocab_size": 4}
+    _try_tokenizer(info)
+
+
 def _sentencepiece(data: bytes) -> None:
     read_model(data, "tokenizer.model")
 
@@ -163,6 +174,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "model_folder": _model_folder,
     "hf_folder": _hf_folder,
     "tokenizer_json": _tokenizer_json,
+    "loaded_tokenizer": _loaded_tokenizer,
     "sentencepiece": _sentencepiece,
     "hf_config": _hf_config,
     "chat_template": _chat_template,

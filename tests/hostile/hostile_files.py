@@ -131,6 +131,17 @@ def manifest(*path: Any, to: Any) -> Maker:
     return model_folder(edit)
 
 
+def swap(name: str, old: str, new: str) -> Callable[[Path], Any]:
+    """An edit of a folder: a text in one of its files is replaced."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text("utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), "utf-8")
+
+    return edit
+
+
 def link(name: str, target: str) -> Callable[[Path], None]:
     """Replaces a file of a folder by a symbolic link."""
 
@@ -290,6 +301,14 @@ CASES: dict[str, Case] = {
     "manifest: path that leads out": Case(manifest("shards", 0, "file", to="../secret"), "not a plain file name"),
     "manifest: absolute path": Case(manifest("shards", 0, "file", to="/etc/passwd"), "not a plain file name"),
     "manifest: shard is a link": Case(model_folder(link(SHARD, "/dev/zero")), f"{SHARD} is not a regular file"),
+    "model folder: a merge that makes no token": Case(
+        model_folder(swap("tokenizer.json", '"hi":2', '"x":2')), "not a tokenizer of this kind", command=RUN
+    ),
+    "model folder: words with a prefix": Case(
+        model_folder(swap("tokenizer.json", '"continuing_subword_prefix":null', '"continuing_subword_prefix":"xx"')),
+        "not a tokenizer of this kind",
+        command=RUN,
+    ),
     "manifest: tokenizer is a link": Case(
         model_folder(link("tokenizer.json", "/etc/passwd")), "tokenizer.json is not a regular file"
     ),

@@ -103,9 +103,9 @@ def test_bytes_that_are_no_utf8_are_kept_as_bytes(gemma: Exported) -> None:
 
 def test_loading_is_quick(exported: Exported) -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.process_time()  # others may use the machine
         Tokenizer.load(exported.folder, exported.info).encode("hello")
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds() for _ in range(3)) < 0.3
 

@@ -20,13 +20,14 @@ from pathlib import Path
 
 from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
+from fastgo.assets.importance import Importance
 from fastgo.assets.licence_files import copy_licences
 from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
 from fastgo.assets.new_folder import new_folder
 from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import Array, Float32s, row_chunks
 from fastgo.assets.quantize import quantize
-from fastgo.assets.recipe import Recipe
+from fastgo.assets.recipe import Recipe, with_calibration
 from fastgo.assets.resume import ConversionLog
 from fastgo.assets.safetensors import ShardWriter, TensorPlan, WrittenTensor
 from fastgo.assets.source import Source, SourceTensor, check_complete
@@ -80,7 +81,7 @@ def convert(
     out_dir: Path,
     recipe: Recipe = LOSSLESS,
     *,
-    importance: Mapping[str, Float32s] | None = None,
+    importance: Importance | None = None,
     progress: Progress | None = None,
     max_shard_nbytes: int = MAX_SHARD_NBYTES,
     force: bool = False,
@@ -90,8 +91,7 @@ def convert(
 
     Args:
         recipe: which formats; by default those of the source.
-        importance: what the squared error of a matrix' columns counts when it is quantised, by its name, as
-            `calibration.column_importance` finds it.
+        importance: how much the columns of matrices count when these are quantised.
         progress: called after each chunk of rows.
         max_shard_nbytes: a shard is closed before it would exceed this; a larger tensor has a shard of its own.
         force: replace a model folder that is there.
@@ -104,9 +104,10 @@ def convert(
         CacheError: the folder can't be written.
     """
     check_complete(source)
-    shards = _split_shards(_plan(source, recipe, importance or {}), max_shard_nbytes)
+    counts = importance.counts if importance else {}
+    shards = _split_shards(_plan(source, recipe, counts), max_shard_nbytes)
     with new_folder(out_dir, force) as folder:
-        log = ConversionLog(folder, _key(source, recipe, importance or {}, max_shard_nbytes))
+        log = ConversionLog(folder, _key(source, recipe, counts, max_shard_nbytes))
         needed = sum(task.plan.nbytes for tasks in shards[len(log.shards) :] for task in tasks)
         needed -= sum(tensor.nbytes for tensor in log.begun[1].values())
         storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
@@ -118,7 +119,7 @@ def convert(
                 source.nbytes,
                 source.sha256(progress),
                 IMPORTER_VERSION,
-                _how(source, recipe, importance is not None),
+                _how(source, recipe, importance),
                 source.origin,
             ),
             shards=tuple(log.shards),
@@ -162,30 +163,30 @@ class _Meter:
         self._done += sum(task.plan.nbytes for task in tasks)
 
 
-def _plan(source: Source, recipe: Recipe, importance: Mapping[str, Float32s]) -> list[_Task]:
+def _plan(source: Source, recipe: Recipe, counts: Mapping[str, Float32s]) -> list[_Task]:
     return [
         _Task(
             TensorPlan(
                 tensor.name, recipe.format_of(tensor.name, tensor.shape, tensor.format, source.config), tensor.shape
             ),
             tensor,
-            importance.get(tensor.name),
+            counts.get(tensor.name),
         )
         for tensor in source.tensors
     ]
 
 
-def _how(source: Source, recipe: Recipe, is_calibrated: bool) -> str:
-    words = f"{recipe} calibrated" if is_calibrated else str(recipe)
+def _how(source: Source, recipe: Recipe, importance: Importance | None) -> str:
+    words = with_calibration(recipe, importance.text_sha256) if importance else str(recipe)
     return f"{words}; source: {source.carried}" if source.carried else words
 
 
-def _key(source: Source, recipe: Recipe, importance: Mapping[str, Float32s], max_shard_nbytes: int) -> str:
-    counts = hashlib.sha256()
-    for name, values in sorted(importance.items()):
-        counts.update(name.encode() + values.tobytes())
+def _key(source: Source, recipe: Recipe, counts: Mapping[str, Float32s], max_shard_nbytes: int) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(counts.items()):
+        digest.update(name.encode() + values.tobytes())
     facts = (
-        source.name, source.fingerprint(), str(recipe), counts.hexdigest(), max_shard_nbytes, IMPORTER_VERSION,
+        source.name, source.fingerprint(), str(recipe), digest.hexdigest(), max_shard_nbytes, IMPORTER_VERSION,
     )  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 

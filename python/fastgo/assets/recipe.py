@@ -6,6 +6,7 @@ tensor larger than it is in the source and leaves the routers of experts alone; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -48,6 +49,7 @@ _PRESETS: Mapping[str, _Preset] = MappingProxyType(
     }
 )
 NAMES = ("none", *_PRESETS)
+_CALIBRATED = re.compile(r".* calibrated(?: with sha256:(?P<text>[0-9a-f]{64}))?", re.DOTALL)
 
 
 def grouped_preset(preset: str, group_size: int | None) -> str:
@@ -113,6 +115,17 @@ class Recipe:
         if name.endswith(_SENSITIVE) and _deserves_more(int(name.split(".")[2]), config.num_hidden_layers):
             return preset.sensitive
         return preset.layers
+
+
+def with_calibration(recipe: Recipe, text_sha256: str) -> str:
+    """A recipe's words in a manifest, with the text that decided how weights were rounded."""
+    return f"{recipe} calibrated with sha256:{text_sha256}"
+
+
+def calibration_text(words: str) -> str | None:
+    """The SHA-256 of that text, from a manifest's words; empty where they don't tell it, None if there was no text."""
+    match = _CALIBRATED.fullmatch(words.partition("; source: ")[0])
+    return (match["text"] or "") if match else None
 
 
 def _deserves_more(layer: int, layers: int) -> bool:

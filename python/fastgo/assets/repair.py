@@ -1,7 +1,7 @@
 """Replaces the damaged weights files of a model folder: they are made anew from the source that the model came from.
 
-Formats and places are those of the manifest, so the same source gives the same bytes; what does not have the manifest's
-SHA-256 is never put in place.
+Formats and places are those of the manifest, so the same source gives the same bytes (of a calibrated model: the same
+source and text); what does not have the manifest's SHA-256 is never put in place.
 
 Units: bytes.
 """
@@ -9,40 +9,69 @@ Units: bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from fastgo.assets import hub, hub_catalog, storage
+from fastgo.assets.importance import Importance
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.open_source import open_source
-from fastgo.assets.quant import FORMATS, Array, QuantFormat, row_chunks
+from fastgo.assets.quant import FORMATS, Array, Float32s, QuantFormat, row_chunks
 from fastgo.assets.quantize import quantize
+from fastgo.assets.recipe import calibration_text
 from fastgo.assets.safetensors import ShardWriter, TensorPlan
-from fastgo.assets.source import Source, SourceTensor
+from fastgo.assets.source import SourceTensor
 from fastgo.assets.storage import Progress
-from fastgo.errors import InvalidFileError
+from fastgo.errors import InvalidFileError, UsageError
 
 
-def repair(folder: ModelFolder, source: Path | None = None, progress: Progress | None = None) -> list[str]:
+def repair(
+    folder: ModelFolder,
+    source: Path | None = None,
+    progress: Progress | None = None,
+    calibrate: Callable[[Path], Importance] | None = None,
+) -> list[str]:
     """Make the damaged and missing weights files anew, from `source` or what the provenance names; returns their names.
 
+    Args:
+        calibrate: reads, from the path of the source, the text that a calibrated model was rounded by.
     Raises:
-        InvalidFileError: the source is not known, or it gives something else than the model had.
+        InvalidFileError: the source or the text is not known, or they give something else than the model had.
+        UsageError: the text is another one, or the model was not calibrated.
         FastgoError: the source can't be got or read, as `hub.download` and `open_source`.
         CacheError: the folder can't be written.
     """
+    wanted_text = calibration_text(folder.manifest.provenance.recipe)
+    if calibrate and wanted_text is None:
+        raise UsageError(f"{folder.name} was made without a text to calibrate with", hint="leave it out")
     damaged = folder.damaged_shards(progress)
     if damaged:
-        with _open(folder, source, progress) as opened:
+        if wanted_text is not None and calibrate is None:
+            raise InvalidFileError(
+                f"{folder.name} has damaged weights, and was calibrated with a text"
+                f"{f' of SHA-256 {wanted_text}' if wanted_text else ''}",
+                hint="give that text with --calibrate",
+            )
+        path = _source_path(folder, source, progress)
+        counts = _counts(calibrate(path), wanted_text or "") if calibrate else {}
+        with open_source(path) as opened:
             tensors = {tensor.name: tensor for tensor in opened.tensors}
             for index in damaged:
-                _remake(folder, index, tensors, opened.name, progress)
+                _remake(folder, index, tensors, counts, opened.name, progress)
     return [folder.manifest.shards[index].file for index in damaged]
 
 
-@contextmanager
-def _open(folder: ModelFolder, source: Path | None, progress: Progress | None) -> Iterator[Source]:
+def _counts(found: Importance, wanted_text: str) -> Mapping[str, Float32s]:
+    if wanted_text and found.text_sha256 != wanted_text:
+        raise UsageError(
+            f"--calibrate: expected the text of SHA-256 {wanted_text}, this one's is {found.text_sha256}",
+            hint="give the text that the model was calibrated with",
+        )
+    return found.counts
+
+
+def _source_path(folder: ModelFolder, source: Path | None, progress: Progress | None) -> Path:
+    """Where the source is, after its download if it is on the hub."""
     origin = folder.manifest.provenance.origin
     if source is None and origin is None:
         raise InvalidFileError(
@@ -52,13 +81,17 @@ def _open(folder: ModelFolder, source: Path | None, progress: Progress | None) -
     if source is None and origin is not None and origin.startswith(hub_catalog.PREFIX):
         found = hub.download(hub_catalog.parse(origin), progress)
         hub.check(found, progress)
-        source = found.path
-    with open_source(source or Path(origin or "")) as opened:
-        yield opened
+        return found.path
+    return source or Path(origin or "")
 
 
 def _remake(
-    folder: ModelFolder, index: int, tensors: Mapping[str, SourceTensor], source: str, progress: Progress | None
+    folder: ModelFolder,
+    index: int,
+    tensors: Mapping[str, SourceTensor],
+    counts: Mapping[str, Float32s],
+    source: str,
+    progress: Progress | None,
 ) -> None:
     shard = folder.manifest.shards[index]
     entries = sorted((entry.offset, name) for name, entry in folder.tensors.items() if entry.shard == index)
@@ -69,7 +102,8 @@ def _remake(
             storage.require_space(folder.path, shard.nbytes)
             with ShardWriter(temporary, plans) as writer:
                 for plan in plans:
-                    writer.write_rows(_pieces(_tensor(tensors, plan, source), plan.format))
+                    tensor = _tensor(tensors, plan, source)
+                    writer.write_rows(_pieces(tensor, plan.format, counts.get(plan.name)))
                     if progress:
                         progress(writer.nbytes, shard.nbytes, f"making {shard.file} anew")
             if writer.sha256 != shard.sha256:
@@ -87,15 +121,14 @@ def _tensor(tensors: Mapping[str, SourceTensor], plan: TensorPlan, source: str) 
     return tensor
 
 
-def _pieces(tensor: SourceTensor, wanted: QuantFormat) -> Iterator[Mapping[str, Array]]:
+def _pieces(tensor: SourceTensor, wanted: QuantFormat, importance: Float32s | None) -> Iterator[Mapping[str, Array]]:
     for rows in row_chunks(*tensor.matrix_shape):
         is_same = wanted is tensor.format
-        yield tensor.read_planes(rows) if is_same else quantize(wanted, tensor.read_weights(rows))
+        yield tensor.read_planes(rows) if is_same else quantize(wanted, tensor.read_weights(rows), importance)
 
 
 def _differs(source: str) -> InvalidFileError:
     return InvalidFileError(
-        f"{source} gives other weights than the model had: it has changed, or the model was calibrated with a text, "
-        "or another version of fastgo made it",
+        f"{source} gives other weights than the model had: it has changed, or another version of fastgo made the model",
         hint="convert or pull the model again",
     )

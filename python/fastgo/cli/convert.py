@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastgo.cli import ui
+from fastgo.cli.text_file import read_text
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
+    from fastgo.assets.importance import Importance
     from fastgo.assets.manifest import Manifest
-    from fastgo.assets.quant import Float32s
 
 _GroupSize = Annotated[
     int | None, typer.Option(help="Weights that share a scale under q8 and q4.", metavar="32|64|128", show_default="32")
@@ -69,14 +70,14 @@ def convert(
 
     recipe = Recipe.parse(grouped_preset(quantize, group_size), keep or [])
     shard_nbytes = _nbytes(shard_size)
-    words = _read(text) if text else None
-    read = _read(calibrate) if calibrate else None
+    words = read_text(text) if text else None
+    read = read_text(calibrate) if calibrate else None
     if read is not None and quantize == "none" and not keep:
         raise UsageError("--calibrate: nothing is quantised", hint="add --quantize, for example q4-mixed")
     check_target(out, force)  # before anything that takes long
     with ui.progress() as progress:
         path = _resolve(source, progress)
-        importance = _calibrate(path, read, progress) if read is not None else None
+        importance = _importance(path, read, progress) if read is not None else None
         with open_source(path) as opened:
             opened = replace(opened, config=with_rope(opened.config, rope_base, rope_scaling))
             with _told_what_stays():
@@ -112,13 +113,6 @@ def _nbytes(size: str) -> int:
     return nbytes
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", errors="replace")
-    except OSError as error:
-        raise UsageError(f"can't read {path}: {error.strerror or error}", hint="check the path") from None
-
-
 def _resolve(source: str, progress: ui.Progress) -> Path:
     """A path as it is; anything else is a name, whose import is opened."""
     from fastgo.assets import repository
@@ -127,12 +121,10 @@ def _resolve(source: str, progress: ui.Progress) -> Path:
     return path if path.exists() else repository.open_model(source, progress).path
 
 
-def _calibrate(source: Path, text: str, progress: ui.Progress) -> dict[str, Float32s]:
-    """The source is run as it is, from the cache unless it is a model folder."""
-    from fastgo.assets import repository
-    from fastgo.calibration import column_importance
+def _importance(source: Path, text: str, progress: ui.Progress) -> Importance:
+    from fastgo.calibration import source_importance  # what it imports takes long
 
-    return column_importance(repository.open_model(source, progress), text, progress=progress)
+    return source_importance(source, text, progress)
 
 
 def _show(manifest: Manifest, out: Path) -> None:

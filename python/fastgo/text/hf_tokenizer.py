@@ -16,6 +16,7 @@ from fastgo.errors import InvalidFileError, UnsupportedModelError
 from fastgo.text.gguf_tokenizer import SPECIAL_FILE, TOKENIZERS_FILE
 from fastgo.text.gguf_vocabulary import END_OF_TURN_TOKENS, MAX_TOKENS, TURN_TOKENS
 from fastgo.text.pipeline_growth import check_growth
+from fastgo.text.quiet_library import quiet_library
 from fastgo.text.tokenizer import BYTE_FALLBACK_KIND, BYTE_LEVEL_KIND
 
 _HINT = "download the model again"
@@ -297,9 +298,11 @@ def _check_loads(encoded: bytes) -> None:
     from tokenizers import Tokenizer as Library
 
     try:
-        check_growth(Library.from_buffer(encoded), TOKENIZERS_FILE)
-    except (KeyboardInterrupt, SystemExit, MemoryError, InvalidFileError):
+        with quiet_library():
+            library = Library.from_buffer(encoded)
+        check_growth(library, TOKENIZERS_FILE)
+    except (MemoryError, InvalidFileError):
         raise
-    except BaseException as error:  # the tokenizers library's panics are no Exceptions
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InvalidFileError(f"tokenizer.json can't be used: {reason}", hint=_HINT) from None

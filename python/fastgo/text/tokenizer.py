@@ -17,6 +17,7 @@ from typing import Any
 from fastgo.errors import InvalidFileError
 from fastgo.text.byte_level import byte_of_character
 from fastgo.text.pipeline_growth import check_growth
+from fastgo.text.quiet_library import quiet_library
 from fastgo.text.sentencepiece_model import SPACE
 from fastgo.text.special_tokens import SpecialTokens, unshield
 
@@ -66,12 +67,13 @@ class Tokenizer(ABC):
         tokenizer = kinds[kind](folder, info)
         path = folder / _file_name(files[0])
         try:
-            tokenizer._load(path)
+            with quiet_library():
+                tokenizer._load(path)
         except OSError as error:
             raise InvalidFileError(f"{path.name}: can't be read: {error.strerror or error}", hint=_HINT) from None
-        except (KeyboardInterrupt, SystemExit, InvalidFileError, MemoryError):
+        except (InvalidFileError, MemoryError):
             raise
-        except BaseException as error:  # the tokenizers library's panics are no Exceptions
+        except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise InvalidFileError(f"{path.name}: not a tokenizer of this kind: {reason}", hint=_HINT) from None
         return tokenizer
@@ -196,7 +198,8 @@ class ByteLevelTokenizer(Tokenizer):
 
     def _encode_plain(self, text: str) -> list[int]:
         try:
-            ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+            with quiet_library():
+                ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
         except Exception as error:  # the library checks a vocabulary only when a text needs it
             reason = " ".join(str(error).split())[:200]
             raise InvalidFileError(f"the tokenizer can't encode a text: {reason}", hint="get the model again") from None
