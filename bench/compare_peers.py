@@ -103,8 +103,6 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
     rows = [_speed_row(peers, test, options) for test in tests]
     if START in options.test and programs.complete is not None:
         rows += _start_rows(peers, file, cache, options)
-    if options.into:
-        rows = _merged(options.into, file.stem, rows)
     result = {
         "model": file.stem,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -117,19 +115,31 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
         "max_others": options.max_others,
         "rows": rows,
     }
+    if options.into:
+        result = _completed(options.into, result)
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.into or options.results / f"peers-{file.stem}-{result['date'][:16].replace(':', '')}.json"
     target.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {target}", file=sys.stderr)
 
 
-def _merged(earlier: Path, model: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`rows` after those of an earlier run that they don't replace. Raises UsageError if it was of another model."""
-    result = json.loads(earlier.read_text())
-    if result["model"] != model:
-        raise UsageError(f"{earlier} is of {result['model']}, not of {model}", hint="give the file of this model's run")
-    replaced = {row["test"] for row in rows}
-    return [*(row for row in result["rows"] if row["test"] not in replaced), *rows]
+def _completed(earlier: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """An earlier result with the rows of this one behind those that they don't replace; the date is the earlier's.
+
+    Raises UsageError if anything that all rows share differs: the model, the commit, the threads. A run of START alone
+    learns no facts of the programs and so takes the earlier ones.
+    """
+    whole = dict(json.loads(earlier.read_text()))
+    for name in result.keys() - {"date", "rows"}:
+        if result[name] and whole[name] and whole[name] != result[name]:
+            raise UsageError(
+                f"{earlier} has another {name}: {whole[name]}, not {result[name]}",
+                hint="leave out --into for a new file",
+            )
+        whole[name] = result[name] or whole[name]
+    replaced = {row["test"] for row in result["rows"]}
+    whole["rows"] = [*(row for row in whole["rows"] if row["test"] not in replaced), *result["rows"]]
+    return whole
 
 
 def _gguf(model: str, cache: Path) -> Path:

@@ -139,6 +139,7 @@ class Driver {
                                                   std::string* error) = 0;
 
   // The pipelines and memory of the commands outlive the program's last run. `replayed`: it will run many times.
+  // Buffers with arguments keep their content meanwhile: a driver may read them here, once.
   virtual std::unique_ptr<Program> make_program(const std::vector<Command>& commands, bool replayed) = 0;
 
   virtual std::unique_ptr<Queue> make_queue() = 0;

@@ -251,7 +251,7 @@ def load(
 
     Args:
         model: a name of the catalogue ("gemma3"), or a path.
-        device: "cpu" or "metal"; None for the best one.
+        device: "cpu", "cuda", "cuda:1" or "metal"; None for the best one.
         context: the largest number of tokens of a timeline; None for the model's own limit, or what the device's memory
             can hold of it.
         kv_cache: what keys and values are kept as: "f16", "bf16", "f32", "int8" or "int4"; None for f16, or f32 where

@@ -27,6 +27,15 @@ SWITCHES: Mapping[str, str] = MappingProxyType(
 )
 
 
+_brought: set[str] = set()
+
+
+def bring(name: str, text: str) -> None:
+    """Sets a switch that the user left open, for the native half to read. It does not count as set by the user."""
+    os.environ[name] = text
+    _brought.add(name)
+
+
 def value(name: str) -> str | None:
     """Returns a switch's value, or None if it is not set or empty. Raises KeyError for a name not in SWITCHES."""
     if name not in SWITCHES:
@@ -35,8 +44,8 @@ def value(name: str) -> str | None:
 
 
 def set_switches() -> dict[str, str]:
-    """Returns the switches that are set, by name."""
-    return {name: text for name in SWITCHES if (text := value(name)) is not None}
+    """Returns the switches that the user has set, by name."""
+    return {name: text for name in SWITCHES if name not in _brought and (text := value(name)) is not None}
 
 
 def unknown_switches() -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastgo.assets.quant import get_format
+from fastgo.ops.vector_tuning import TILE_FORMATS
 
 # By operation and by what the kernel computes with. Attention: of scores around 100, whose rounding is that of the
 # exponent. Matmul: inputs with an outlier of 30 standard deviations, which coarsens the integers of its block; so do
@@ -87,16 +88,13 @@ def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: i
     return "float32"
 
 
-_TILE_FORMATS = ("q4_0", "q4_1", "q4_k", "int4")  # of the shaders: their inputs become integers on NVIDIA
-
-
 def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
     """What matmul computes with: a key of KERNELS. `instruction_set`: of the native kernels, or "msl", "device"."""
     if instruction_set in ("msl", "device") and rows > 16 and format != "f32":
         return "bfloat16"
     if instruction_set == "avx512_amx" and rows > 16 and format != "f32":
         return "bfloat16"
-    if instruction_set == "device" and rows == 1 and get_format(format).kernel in _TILE_FORMATS:
+    if instruction_set == "device" and rows == 1 and get_format(format).kernel in TILE_FORMATS:
         return "int16 activations"
     if get_format(format).group_size is not None:
         return "float32"

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from fastgo.assets import storage
 from fastgo.assets.convert import convert
-from fastgo.assets.manifest import Manifest
+from fastgo.assets.manifest import Manifest, ShardEntry
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import FORMATS
 from fastgo.assets.recipe import Recipe
+from fastgo.assets.resume import ConversionLog
 from fastgo.errors import CacheError, UsageError
 from hf_builder import tensors, write_hf
 
@@ -207,6 +208,15 @@ def test_killed_twice_and_interrupted(tmp_path: Path) -> None:
     assert go_on(tmp_path / "m", tmp_path / "out", 1 << 30)[0] > 0.65
     run(tmp_path / "m", tmp_path / "whole", Recipe("q8"))
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_log_survives_being_read(tmp_path: Path) -> None:
+    """A run that is killed before it has written anything leaves what earlier runs wrote."""
+    log = ConversionLog(tmp_path, "key")
+    (tmp_path / "a.safetensors").write_bytes(b"1234")
+    log.add(ShardEntry("a.safetensors", 4, "0" * 64), {})
+    for _ in range(2):
+        assert ConversionLog(tmp_path, "key").shards == log.shards
 
 
 @pytest.mark.parametrize("place", [0, 3000, 5000, 40_000])

@@ -17,7 +17,7 @@ from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.sampling import Sampling
 from fastgo.engine.session import Session
 from fastgo.errors import UsageError
-from fastgo.ops.cache_format import CACHE_FORMATS
+from fastgo.ops.cache_format import CACHE_FORMATS, check_cache_format
 from hf_builder import write_hf
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
@@ -80,6 +80,8 @@ def test_the_default_and_a_wrong_name() -> None:
     device, folder = open_device(None), open_model(model)
     all_float32 = all(entry.format == "f32" for entry in folder.tensors.values())
     assert Engine(device, folder).cache_dtype == ("f32" if all_float32 else "f16")
+    with pytest.raises(UsageError, match=r"int4 needs heads of a multiple of 4 elements, this model's have 6"):
+        check_cache_format("int4", 6)
     with pytest.raises(UsageError, match=r"no key/value cache in 'q3', expected one of f16, bf16, f32, int8, int4"):
         fastgo.load(model, kv_cache="q3")
     with pytest.raises(UsageError, match="no key/value cache"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fastgo import _fastmetal
 from fastgo.graph.dag import Graph, KernelCall, Storage, Tensor
 from fastgo.graph.passes import run_passes
 from fastgo.ops import vector_tuning
@@ -55,3 +56,5 @@ def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) 
             assert cut.simdgroups <= vector_tuning.TILE_MOST_PARTS
             assert cut.outputs in ((vector_tuning.TILE_OUTPUTS,) if cut.depth else (1, 2, 4))
             assert cut.depth in (0, *vector_tuning.tile_depths(kernel))
+            if not kernel.startswith("matmul") and vector_tuning.fuses_rows(format, width):
+                assert _fastmetal.kernel(vector_tuning.fused_kernel(kernel, format, cut))

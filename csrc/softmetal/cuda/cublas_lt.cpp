@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 
+#include <cstdio>
+
 #include "softmetal/cuda/libraries.h"
 
 namespace softmetal::cuda {
@@ -88,6 +90,9 @@ const CublasLtFunctions* load_functions(const std::string& path) {
   void* library = path.empty() ? search_library() : dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   auto functions = std::make_unique<CublasLtFunctions>();
   if (library && find_functions(library, functions.get())) place->second = functions.release();
+  if (!path.empty() && !place->second) {
+    std::fprintf(stderr, "softmetal: FASTGO_CUBLAS=%s ignored: expected the file of cuBLASLt, or 0\n", path.c_str());
+  }
   return place->second;
 }
 

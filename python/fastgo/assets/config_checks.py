@@ -30,7 +30,7 @@ _INTEGER_LIMITS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "num_hidden_layers": (1, MAX_LAYERS),
         "num_attention_heads": (1, 1 << 16),
         "num_key_value_heads": (1, 1 << 16),
-        "head_dim": (2, 1 << 16),
+        "head_dim": (2, 512),  # what the attention kernels hold
         "max_position_embeddings": (1, MAX_POSITIONS),
         "sliding_window": (0, MAX_POSITIONS),
         "num_experts": (0, MAX_EXPERTS),

@@ -37,9 +37,11 @@ class ConversionLog:
         self.begun: tuple[str, dict[str, TensorEntry]] = ("", {})
         """File of the shard in the making, and its first tensors; "" if there is none."""
         self._noted_nbytes = 0
-        if not self._read(folder):
+        wanted = set()
+        if self._read(folder):
+            wanted = {_FILE_NAME, self.begun[0], *(shard.file for shard in self.shards)}
+        else:
             self.shards, self.tensors, self.begun = [], {}, ("", {})
-        wanted = {self.begun[0], *(shard.file for shard in self.shards)}
         for path in folder.iterdir():
             if path.name not in wanted:
                 path.unlink()

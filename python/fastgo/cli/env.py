@@ -47,7 +47,6 @@ def collect() -> dict[str, Any]:
     """Returns the facts as plain JSON; `device_error`: why there are no devices, `device_notes`: why one is missing."""
     from fastgo.assets.repository import cache_dir
 
-    chosen = switches.set_switches()  # before devices are looked for, which sets what packages bring
     devices, notes, device_error = _find_devices()
     cache = cache_dir()
     return {
@@ -59,7 +58,7 @@ def collect() -> dict[str, Any]:
         "device_error": device_error,
         "large_products": _large_products(devices),
         "cache": {"path": str(cache), "bytes": _folder_size(cache)},
-        "switches": chosen,
+        "switches": switches.set_switches(),
         "unknown_switches": switches.unknown_switches(),
     }
 

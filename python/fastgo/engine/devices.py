@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -37,7 +36,7 @@ def list_devices() -> list[dict[str, Any]]:
     """What each device is, the best first; its place in the list is its index."""
     for switch in _LIBRARIES:
         if switches.value(switch) is None and (path := installed_library(switch)) is not None:
-            os.environ[switch] = str(path)
+            switches.bring(switch, str(path))
     with device_errors():
         return _fastmetal.devices()
 
@@ -106,7 +105,7 @@ def large_products() -> str:
     if chosen == "0":
         return "the shaders (FASTGO_CUBLAS=0)"
     if chosen is not None:
-        return f"cuBLASLt, {chosen}"
+        return f"cuBLASLt, {chosen}" if Path(chosen).is_file() else f"the shaders: there is no file {chosen}"
     return "cuBLASLt if the system has it, else the shaders; `pip install fastgo[cublas]` brings it"
 
 

@@ -39,7 +39,7 @@ class Engine:
     """
 
     def __init__(self, device: _fastmetal.Device, folder: ModelFolder, cache_dtype: str | None = None) -> None:
-        check_cache_format(cache_dtype)
+        check_cache_format(cache_dtype, folder.config.head_dim)
         self.device = device
         self.folder = folder
         self.config = folder.config

@@ -117,7 +117,7 @@ def kv_cache_nbytes(config: ModelConfig, capacity: int, dtype: str, alignment: i
 
 
 def _cache_dtype(folder: ModelFolder, wanted: str | None) -> str:
-    check_cache_format(wanted)
+    check_cache_format(wanted, folder.config.head_dim)
     return wanted or default_cache_format(entry.format for entry in folder.tensors.values())
 
 

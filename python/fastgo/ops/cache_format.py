@@ -11,15 +11,22 @@ from collections.abc import Iterable
 
 from fastgo.errors import UsageError
 
+INT4_HEAD_MULTIPLE = 4  # a scale has at least four elements
+_HINT = "leave out --kv-cache for the model's own"
 CACHE_FORMATS = ("f16", "bf16", "f32", "int8", "int4")
 
 
-def check_cache_format(name: str | None) -> None:
-    """Raises UsageError for a name that is no format; None stands for the model's own."""
+def check_cache_format(name: str | None, head_dim: int = INT4_HEAD_MULTIPLE) -> None:
+    """Raises UsageError for a name that is no format, or can't hold such heads; None stands for the model's own."""
     if name is not None and name not in CACHE_FORMATS:
         raise UsageError(
             f"there is no key/value cache in {name!r}, expected one of {', '.join(CACHE_FORMATS)}",
-            hint="leave out --kv-cache for the model's own",
+            hint=_HINT,
+        )
+    if name == "int4" and head_dim % INT4_HEAD_MULTIPLE != 0:
+        raise UsageError(
+            f"a cache in int4 needs heads of a multiple of {INT4_HEAD_MULTIPLE} elements, this model's have {head_dim}",
+            hint=_HINT,
         )
 
 

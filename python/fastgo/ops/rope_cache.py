@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor, scale_group
 from fastgo.ops import rms_norm
+from fastgo.ops.cache_format import INT4_HEAD_MULTIPLE
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 _WIDE_SIMDGROUPS = 8  # heads of a threadgroup where several rows are to fill a wide device
@@ -40,7 +41,7 @@ def rope_cache(
     head has, heads that are too large, and heads that can't be in an int4 cache.
     """
     graph = q.graph
-    if k_cache.shape[3] > _MAX_HEAD_DIM or (k_cache.dtype == "int4" and k_cache.shape[3] % 4 != 0):
+    if k_cache.shape[3] > _MAX_HEAD_DIM or (k_cache.dtype == "int4" and k_cache.shape[3] % INT4_HEAD_MULTIPLE != 0):
         raise ValueError(f"heads of {k_cache.shape[3]} elements can't be cached in {k_cache.dtype}")
     if 2 * frequencies.shape[0] > k_cache.shape[3]:
         raise ValueError(f"{frequencies.shape[0]} pairs can't rotate in heads of {k_cache.shape[3]} elements")

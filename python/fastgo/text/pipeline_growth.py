@@ -28,8 +28,8 @@ def check_growth(library: Any, name: str) -> None:
     growth = math.prod(_growth(step) for step in steps)
     if growth > MAX_GROWTH or len(steps) > MAX_STEPS:
         raise InvalidFileError(
-            f"{name}: its {len(steps)} steps make a text up to {growth:.3g} times longer, at most {MAX_GROWTH} times "
-            f"in {MAX_STEPS} steps are accepted",
+            f"{name}: its {len(steps)} steps make a text up to {min(growth, 1e300):.3g} times longer, "
+            f"at most {MAX_GROWTH} times in {MAX_STEPS} steps are accepted",
             hint="use a tokenizer of a supported family",
         )
 
@@ -46,6 +46,8 @@ def _steps(part: Any, list_name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _growth(step: Mapping[str, Any]) -> float:
+    if step.get("type") == "Prepend":
+        return 1 + len(str(step.get("prepend")).encode("utf-8", errors="replace"))
     if step.get("type") != "Replace":
         return _GROWTHS.get(str(step.get("type")), 1)
     content = len(str(step.get("content")).encode("utf-8", errors="replace"))

@@ -1,7 +1,6 @@
 // Native attention: for one row, all query heads that share a KV head walk the cache together, so that each key and
 // value is read once for the group.
-#include "cpu/native/attention_row.h"
-#include "cpu/native/cache_row.h"
+#include "cpu/native/attention_cache.h"
 #include "cpu/native/native.h"
 #include "include/attention_args.h"
 
@@ -11,13 +10,14 @@ namespace {
 template <typename T, int heads>
 void attend(const AttentionArgs& args, const float* queries, CacheRows<T> keys, CacheRows<T> values,
             std::uint32_t count, std::size_t stride, float* scores, float* out) {
-  score_keys<T, heads>(queries, keys.elements, count, args.head_dim, args.scale, scores, stride);
+  float* unpacked = scores + stride * group_heads;
+  score_cache<T, heads>(queries, keys, count, args.head_dim, args.scale, scores, stride, unpacked);
   for (int h = 0; h < heads; h++) {
     if constexpr (has_row_scales<T>) multiply_by_scales(scores + h * stride, keys.scales, count);
     softmax(scores + h * stride, count);
     if constexpr (has_row_scales<T>) multiply_by_scales(scores + h * stride, values.scales, count);
   }
-  sum_values<T, heads>(scores, stride, values.elements, count, args.head_dim, out);
+  sum_cache<T, heads>(scores, stride, values, count, args.head_dim, out, unpacked);
 }
 
 template <typename T>
@@ -46,22 +46,12 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     float* out = y + (row * args.heads + head) * args.head_dim;
     const std::uint32_t count = last - first;
     const std::size_t stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
-    const std::size_t elements = is_packed<T> ? static_cast<std::size_t>(count) * args.head_dim : 0;
-    auto* scores = reinterpret_cast<float*>(scratch((stride * group_heads + 2 * elements) * sizeof(float)));
-    CacheRows<Read<T>> read_keys, read_values;
-    if constexpr (is_packed<T>) {
-      read_keys = {scores + stride * group_heads, nullptr};
-      read_values = {read_keys.elements + elements, nullptr};
-      unpack_rows(keys, count, args.head_dim, read_keys.elements);
-      unpack_rows(values, count, args.head_dim, read_values.elements);
-    } else {
-      read_keys = keys;
-      read_values = values;
-    }
-    constexpr decltype(&attend<Read<T>, 1>) by_heads[group_heads] = {&attend<Read<T>, 1>, &attend<Read<T>, 2>,
-                                                                     &attend<Read<T>, 3>, &attend<Read<T>, 4>};
+    const std::size_t floats = stride * group_heads + unpacked_floats<T>(args.head_dim);
+    auto* scores = reinterpret_cast<float*>(scratch(floats * sizeof(float)));
+    constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
+                                                               &attend<T, 4>};
     const std::uint64_t together = left < group_heads ? left : group_heads;
-    by_heads[together - 1](args, queries, read_keys, read_values, count, stride, scores, out);
+    by_heads[together - 1](args, queries, keys, values, count, stride, scores, out);
     begin += together;
   }
 }

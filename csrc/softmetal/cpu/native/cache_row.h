@@ -24,8 +24,6 @@ constexpr std::int32_t nibble_zero = 8;
 // Attention reads nibbles as floats, into which they are unpacked, and all else as it is.
 template <typename T>
 constexpr bool is_packed = std::is_same_v<T, Nibbles>;
-template <typename T>
-using Read = std::conditional_t<is_packed<T>, float, T>;
 
 // Elements that share a scale of a row of nibbles: the largest power of two in head_dim, at most 32.
 inline std::uint32_t scale_group(std::uint32_t head_dim) { return smaller(32, head_dim & (~head_dim + 1)); }

@@ -1,7 +1,6 @@
 // Native rope_attention: a threadgroup is one query head of a single row. The row's own key and value are taken from
 // scratch memory: another thread may be writing them to the cache meanwhile.
-#include "cpu/native/attention_row.h"
-#include "cpu/native/cache_row.h"
+#include "cpu/native/attention_cache.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rotation.h"
 #include "include/rope_attention_args.h"
@@ -20,17 +19,16 @@ struct Row {
   CacheRows<T> value;
   float* scores;  // (group_heads, stride)
   std::size_t stride;
-  // Of a packed cache: the own key and value, and all that are read, as floats.
-  CacheRows<Read<T>> read_key, read_value, read_keys, read_values;
+  float* unpacked;            // of a packed cache, unpacked_floats
+  CacheRows<T> keys, values;  // the earlier ones, in the cache
 };
 
 template <typename T>
 Row<T> make_row(std::uint32_t head_dim, std::uint32_t count) {
   Row<T> row;
   row.stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
-  const std::size_t unpacked = is_packed<T> ? static_cast<std::size_t>(head_dim) * (count + 1) : 0;
-  const std::size_t floats =
-      head_dim * (1 + group_heads + 3) + group_heads * 16 + 16 + group_heads * row.stride + 2 * unpacked;
+  const std::size_t floats = head_dim * (1 + group_heads + 3) + group_heads * 16 + 16 + group_heads * row.stride +
+                             unpacked_floats<T>(head_dim);
   row.cosines = reinterpret_cast<float*>(scratch(floats * sizeof(float)));
   row.queries = row.cosines + head_dim;
   row.own_scores = row.queries + group_heads * head_dim;
@@ -39,25 +37,17 @@ Row<T> make_row(std::uint32_t head_dim, std::uint32_t count) {
              reinterpret_cast<std::uint16_t*>(row.rotated + 3 * head_dim)};
   row.value = {row.key.elements + head_dim, row.key.scales + (is_packed<T> ? 16 : 1)};
   row.scores = row.rotated + 3 * head_dim + 16;
-  if constexpr (is_packed<T>) {
-    row.read_key = {row.scores + group_heads * row.stride, nullptr};
-    row.read_value = {row.read_key.elements + head_dim, nullptr};
-    row.read_keys = {row.read_value.elements + head_dim, nullptr};
-    row.read_values = {row.read_keys.elements + unpacked - head_dim, nullptr};
-  } else {
-    row.read_key = row.key;
-    row.read_value = row.value;
-  }
+  row.unpacked = row.scores + group_heads * row.stride;
   return row;
 }
 
 // `heads` rotated queries against the keys [0, earlier) and the own key.
 template <typename T, int heads>
 void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earlier, float* out) {
-  const auto &keys = row.read_keys, &values = row.read_values, &key = row.read_key, &value = row.read_value;
+  const auto &keys = row.keys, &values = row.values, &key = row.key, &value = row.value;
   const std::uint32_t head_dim = args.head_dim;
-  score_keys<Read<T>, heads>(row.queries, keys.elements, earlier, head_dim, args.scale, row.scores, row.stride);
-  score_keys<Read<T>, heads>(row.queries, key.elements, 1, head_dim, args.scale, row.own_scores, 16);
+  score_cache<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride, row.unpacked);
+  score_cache<T, heads>(row.queries, key, 1, head_dim, args.scale, row.own_scores, 16, row.unpacked);
   for (int h = 0; h < heads; h++) {
     float* scores = row.scores + h * row.stride;
     scores[earlier] = row.own_scores[h * 16];
@@ -71,10 +61,18 @@ void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earl
       multiply_by_scales(scores + earlier, value.scales, 1);
     }
   }
-  sum_values<Read<T>, heads>(row.scores, row.stride, values.elements, earlier, head_dim, out);
+  sum_cache<T, heads>(row.scores, row.stride, values, earlier, head_dim, out, row.unpacked);
+  float* own = row.unpacked;
+  if constexpr (is_packed<T>) unpack_rows(value, 1, head_dim, own);
+  const auto element = [&](std::uint32_t d) {
+    if constexpr (is_packed<T>)
+      return own[d];
+    else
+      return scalar_as_float(value.elements[d]);
+  };
   for (int h = 0; h < heads; h++) {
     const float weight = row.scores[h * row.stride + earlier];
-    for (std::uint32_t d = 0; d < head_dim; d++) out[h * head_dim + d] += weight * scalar_as_float(value.elements[d]);
+    for (std::uint32_t d = 0; d < head_dim; d++) out[h * head_dim + d] += weight * element(d);
   }
 }
 
@@ -110,17 +108,8 @@ void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end
     store_row(value, head_dim, row.value);
     const std::size_t cache_head = static_cast<std::size_t>(sequence) * args.kv_heads + kv_head;
     const std::size_t first_row = cache_head * args.capacity;
-    const auto keys = cache_rows<T>(launch.buffers[9], all_rows, first_row + first, head_dim);
-    const auto values = cache_rows<T>(launch.buffers[10], all_rows, first_row + first, head_dim);
-    if constexpr (is_packed<T>) {
-      unpack_rows(row.key, 1, head_dim, row.read_key.elements);
-      unpack_rows(row.value, 1, head_dim, row.read_value.elements);
-      unpack_rows(keys, position - first, head_dim, row.read_keys.elements);
-      unpack_rows(values, position - first, head_dim, row.read_values.elements);
-    } else {
-      row.read_keys = keys;
-      row.read_values = values;
-    }
+    row.keys = cache_rows<T>(launch.buffers[9], all_rows, first_row + first, head_dim);
+    row.values = cache_rows<T>(launch.buffers[10], all_rows, first_row + first, head_dim);
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
                                                                &attend<T, 4>};
     by_heads[together - 1](args, row, position - first, static_cast<float*>(launch.buffers[11]) + head * head_dim);
