@@ -16,6 +16,7 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 constexpr std::uint32_t outputs_together = tile_height;
 constexpr std::uint32_t steps_together = 4;
 constexpr std::uint32_t quad_blocks = 4;
+constexpr std::uint32_t least_streamed = 16384;  // outputs whose results bypass the caches
 constexpr std::size_t quad_bytes = std::size_t{outputs_together} * quad_blocks * block_weights;
 
 // A block of 32 columns of eight rows. Lane m of 16 is the high byte's part of row m, lane 8 + m the low byte's.
@@ -157,6 +158,8 @@ template <typename Format>
 class StepWeights {
  public:
   static constexpr std::uint32_t steps_of_block = block_weights / StepFormat<Format>::columns;
+  // Cache lines of sixteen rows' low bits that belong to a step.
+  static constexpr std::uint32_t next_lines = outputs_together * StepFormat<Format>::block_bytes / steps_of_block / 64;
 
   explicit StepWeights(std::uint32_t blocks) : blocks_(blocks), stride_(whole_groups(blocks) * steps_of_block) {}
 
@@ -188,7 +191,11 @@ class StepWeights {
     }
     const unsigned char* rows = p.low + first * row_bytes;
     left_ = is_in_place ? Operand{rows, row_bytes, 128} : Operand{quads_, 128, quad_bytes};
-    next_ = rows + outputs_together * row_bytes;
+    next_ = reinterpret_cast<const char*>(rows + outputs_together * row_bytes);
+    if (!is_in_place) return;
+    const std::size_t scale_bytes = std::size_t{outputs_together} * blocks_ * 2;
+    const auto* far_scales = reinterpret_cast<const char*>(p.scales) + std::size_t{first} * blocks_ * 2 + 2 * scale_bytes;
+    for (std::size_t at = 0; at < scale_bytes; at += 64) _mm_prefetch(far_scales + at, _MM_HINT_T0);
   }
 
   // out (8, 16) = the inputs' rows . the weights' rows
@@ -199,7 +206,6 @@ class StepWeights {
       for (std::uint32_t step = 0; step < quad_blocks * steps_of_block; step += steps_together) {
         add_steps(quad, step, x + quad * quad_blocks, rows);
       }
-      fetch_next(quad);
     }
     __m512i lanes[outputs_together];
     for (int i = 0; i < lane_count; i++) lanes[i] = _mm512_castps_si512(rows[i]);
@@ -241,6 +247,8 @@ class StepWeights {
     _tile_stored(3, sums_ + 3 * tile_bytes, 64);
   }
 
+  // Scales and adds four steps. The next sixteen rows are fetched into the cache along the way, a line now and then:
+  // many at once would hold up the products.
   __attribute__((always_inline)) void add_steps(std::uint32_t quad, std::uint32_t first, const BlockInputs* x,
                                                 __m512 rows[outputs_together]) const {
     multiply_steps(left_.first + quad * left_.quad, first, x);
@@ -248,7 +256,11 @@ class StepWeights {
     for (std::uint32_t s = 0; s < steps_together; s++) {
       const BlockInputs& in = x[(first + s) / steps_of_block];
       const __m512 lane_scales = _mm512_load_ps(in.scales), lane_sums = _mm512_load_ps(in.sums);
+      const char* next = next_ + (at + s) * next_lines * 64;
       for (std::uint32_t r = 0; r < outputs_together; r++) {
+        if (r % (outputs_together / next_lines) == 0) {
+          _mm_prefetch(next + r / (outputs_together / next_lines) * 64, _MM_HINT_T0);
+        }
         const __m512 sums = _mm512_cvtepi32_ps(_mm512_load_si512(sums_ + s * tile_bytes + r * 64));
         const __m512 scales = _mm512_mul_ps(lane_scales, _mm512_set1_ps(scales_[r * stride_ + at + s]));
         rows[r] = _mm512_fmadd_ps(sums, scales, rows[r]);
@@ -257,13 +269,6 @@ class StepWeights {
         }
       }
     }
-  }
-
-  // Brings a part of the next sixteen rows into the cache, which are read at once otherwise, while nothing else is.
-  void fetch_next(std::uint32_t quad) const {
-    constexpr std::size_t part = quad_blocks * StepFormat<Format>::block_bytes * outputs_together;
-    const auto* from = reinterpret_cast<const char*>(next_) + quad * part;
-    for (std::size_t at = 0; at < part; at += 64) _mm_prefetch(from + at, _MM_HINT_T0);
   }
 
   // Where the left operands are; distances in bytes from a row and from four blocks to the next.
@@ -275,7 +280,7 @@ class StepWeights {
   const std::uint32_t blocks_;
   const std::size_t stride_;  // of scales and shifts, floats
   Operand left_{};
-  const unsigned char* next_ = nullptr;
+  const char* next_ = nullptr;
   unsigned char* quads_ = nullptr;
   unsigned char* sums_ = nullptr;
   float *scales_ = nullptr, *shifts_ = nullptr;
@@ -306,17 +311,27 @@ void for_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end,
   weights.place(memory);
   const BlockInputs* inputs = few_inputs<Product>(launch, memory + weights.bytes());
   const TileUnit unit(StepFormat<Format>::columns, StepFormat<Format>::columns / 4);
+  // A head's logits: stores that wait for their lines to be read would hold up the tiles' own.
+  const bool streams = args.outputs >= least_streamed && args.outputs % outputs_together == 0 &&
+                       reinterpret_cast<std::uintptr_t>(y) % 64 == 0;
   for_few_rows(launch, args, tile_outputs, begin, end, [&](auto m, auto rows, auto first_output, auto last_output) {
     const BlockInputs* x = inputs + std::size_t{m / rows_together} * whole_quads(blocks) * quad_blocks;
-    for (std::uint32_t n = first_output; n < last_output; n += outputs_together) {
-      const std::uint32_t count = smaller(outputs_together, last_output - n);
+    for (std::uint32_t n = first_output, count; n < last_output; n += count) {
+      // A piece may begin within sixteen outputs; those after are whole cache lines of y.
+      count = smaller(outputs_together - n % outputs_together, last_output - n);
       alignas(64) float out[rows_together][outputs_together];
       product(weights, x, n, count, &out[0][0]);
       for (std::uint32_t i = 0; i < rows; i++) {
-        std::memcpy(y + static_cast<std::size_t>(m + i) * args.outputs + n, out[i], count * sizeof(float));
+        float* to = y + static_cast<std::size_t>(m + i) * args.outputs + n;
+        if (streams && count == outputs_together) {
+          _mm512_stream_ps(to, _mm512_load_ps(out[i]));
+        } else {
+          std::memcpy(to, out[i], count * sizeof(float));
+        }
       }
     }
   });
+  if (streams) _mm_sfence();
 }
 
 template <typename Format>
