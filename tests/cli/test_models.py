@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastgo.assets import convert, repository
+from fastgo.assets import manifest, repository
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.cli.app import app
 from hf_builder import tensors, write_hf
@@ -194,8 +194,8 @@ def test_list_tells_the_last_use_and_rm_removes(tmp_path: Path, cache: Path) -> 
 def test_prune_keeps_what_is_ready(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_hf(tmp_path / "m")
     ready = repository.open_model(tmp_path / "m").path
-    older = ready.with_name("0" * 32 + f".{convert.IMPORTER_VERSION - 1}")
-    damaged = ready.with_name("1" * 32 + f".{convert.IMPORTER_VERSION}")
+    older = ready.with_name("0" * 32 + f".{manifest.IMPORTER_VERSION - 1}")
+    damaged = ready.with_name("1" * 32 + f".{manifest.IMPORTER_VERSION}")
     half_made = ready.with_name(f".{damaged.name}.importing-work")
     for path in (older, damaged, half_made):
         path.mkdir()
@@ -214,9 +214,9 @@ def test_prune_leaves_an_import_that_runs_alone(tmp_path: Path, cache: Path) -> 
 
     write_hf(tmp_path / "m")
     ready = repository.open_model(tmp_path / "m").path
-    running = ready.with_name(f".{'2' * 32}.{convert.IMPORTER_VERSION}.importing-work")
+    running = ready.with_name(f".{'2' * 32}.{manifest.IMPORTER_VERSION}.importing-work")
     running.mkdir()
-    with exclusive_lock(cache / "locks" / f"{'2' * 32}.{convert.IMPORTER_VERSION}"):
+    with exclusive_lock(cache / "locks" / f"{'2' * 32}.{manifest.IMPORTER_VERSION}"):
         invoke("cache", "--prune")
         assert running.exists()
     invoke("cache", "--prune")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastgo.assets import hub_catalog, storage
-from fastgo.assets.convert import IMPORTER_VERSION
+from fastgo.assets.manifest import IMPORTER_VERSION
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.new_folder import TEMPORARY_MARK
 from fastgo.assets.repository import cache_dir, open_named, stale_records, used_path

@@ -22,7 +22,7 @@ from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
 from fastgo.assets.importance import Importance
 from fastgo.assets.licence_files import copy_licences
-from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
+from fastgo.assets.manifest import IMPORTER_VERSION, Manifest, Provenance, ShardEntry, TensorEntry
 from fastgo.assets.new_folder import new_folder
 from fastgo.assets.open_source import open_source
 from fastgo.assets.quant import Array, Float32s, row_chunks
@@ -33,7 +33,6 @@ from fastgo.assets.safetensors import ShardWriter, TensorPlan, WrittenTensor
 from fastgo.assets.source import Source, SourceTensor, check_complete
 from fastgo.assets.storage import Progress
 
-IMPORTER_VERSION = 3  # goes up whenever an import of the same file gives another folder
 MAX_SHARD_NBYTES = 4 << 30
 _SPACE_FOR_OTHER_FILES = 64 << 20  # tokenizer, manifest, headers
 LOSSLESS = Recipe()

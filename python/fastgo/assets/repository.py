@@ -7,7 +7,8 @@
     <cache>/used/<key>         its time is when that model was last opened, give or take an hour
 
 Whether a file was imported before is known from its size, time and some samples: no gigabytes are read on a start. A
-file that was only copied or touched is hashed again and finds the same import.
+file that was only copied or touched is hashed again and finds the same import. What only an import needs is loaded by
+it: a start shall not wait for it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,9 @@ from pathlib import Path
 
 from fastgo import switches
 from fastgo.assets import catalog, hub_catalog, storage
-from fastgo.assets.convert import IMPORTER_VERSION, import_model
 from fastgo.assets.gguf_parts import part_paths, parts_fingerprint, parts_sha256
 from fastgo.assets.hf_folder import is_hf_folder
-from fastgo.assets.hf_source import open_hf_source
-from fastgo.assets.manifest import FILE_NAME
+from fastgo.assets.manifest import FILE_NAME, IMPORTER_VERSION
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.new_folder import TEMPORARY_MARK, WORK_MARK
 from fastgo.assets.storage import Progress
@@ -166,6 +165,8 @@ def _open_gguf(path: Path, progress: Progress | None, label: _Label = _NO_LABEL)
 
 
 def _open_hf_folder(path: Path, progress: Progress | None, label: _Label = _NO_LABEL) -> ModelFolder:
+    from fastgo.assets.hf_source import open_hf_source
+
     source = open_hf_source(path)
     return _open_source(
         path,
@@ -253,6 +254,8 @@ def _import_once(
         with storage.storage_errors(f"use the cache {cache}"):
             _remove_leftovers(models, locks, key)
             scratch = tempfile.TemporaryDirectory(prefix=f".{key}{TEMPORARY_MARK}", dir=models)
+        from fastgo.assets.convert import import_model
+
         with scratch as folder:
             import_model(
                 source(Path(folder)), models / key, progress, source_sha256=sha256, name=label.name, origin=label.origin

@@ -194,7 +194,8 @@ class StepWeights {
     next_ = reinterpret_cast<const char*>(rows + outputs_together * row_bytes);
     if (!is_in_place) return;
     const std::size_t scale_bytes = std::size_t{outputs_together} * blocks_ * 2;
-    const auto* far_scales = reinterpret_cast<const char*>(p.scales) + std::size_t{first} * blocks_ * 2 + 2 * scale_bytes;
+    const auto* far_scales =
+        reinterpret_cast<const char*>(p.scales) + std::size_t{first} * blocks_ * 2 + 2 * scale_bytes;
     for (std::size_t at = 0; at < scale_bytes; at += 64) _mm_prefetch(far_scales + at, _MM_HINT_T0);
   }
 
