@@ -1,8 +1,12 @@
-// A stand-in for libcuda and NVRTC, so that the CUDA driver's answers to faults are tested on machines without a GPU.
+// A stand-in for libcuda, NVRTC and cuBLASLt, so that the CUDA driver's answers to faults are tested on machines without
+// a GPU.
 //
 // Device memory is the host's, copies are copies, kernels do nothing. FAKE_CUDA names a fault: `no_gpu`, `old_driver`,
 // `small` (a GPU of 640 MB), `full` (its memory is taken by others), `lost` (it fails once FAKE_CUDA_LAUNCHES graphs
-// or kernels have been launched). Built as two libraries: with -DNVRTC the compiler, otherwise the driver.
+// or kernels have been launched). FAKE_CUBLAS names one of cuBLASLt: `no_handle`, `no_way` (it proposes no algorithm),
+// `no_product` (the product itself fails); each product adds a line to the file FAKE_CUBLAS_LOG.
+// Built as three libraries: with -DNVRTC the compiler, with -DCUBLAS cuBLASLt, otherwise the driver.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +36,41 @@ Result nvrtcGetCUBIN(void* program, char* code) { return memcpy(code, "code", 4)
 Result nvrtcGetPTXSize(void* program, size_t* size) { return *size = 4, 0; }
 Result nvrtcGetPTX(void* program, char* code) { return memcpy(code, "code", 4), 0; }
 const char* nvrtcGetErrorString(Result result) { return "an error of NVRTC"; }
+
+#elif defined(CUBLAS)
+
+static int product_fault_is(const char* name) {
+  const char* fault = getenv("FAKE_CUBLAS");
+  return fault && strcmp(fault, name) == 0;
+}
+
+Result cublasLtCreate(void** handle) { return *handle = handle, product_fault_is("no_handle"); }
+Result cublasLtDestroy(void* handle) { return 0; }
+Result cublasLtMatmulDescCreate(void** product, int compute, int type) { return *product = product, 0; }
+Result cublasLtMatmulDescSetAttribute(void* product, int which, const void* value, size_t size) { return 0; }
+Result cublasLtMatmulDescDestroy(void* product) { return 0; }
+Result cublasLtMatrixLayoutCreate(void** matrix, int type, unsigned long long rows, unsigned long long columns,
+                                  long long stride) {
+  return *matrix = matrix, 0;
+}
+Result cublasLtMatrixLayoutSetAttribute(void* matrix, int which, const void* value, size_t size) { return 0; }
+Result cublasLtMatrixLayoutDestroy(void* matrix) { return 0; }
+Result cublasLtMatmulPreferenceCreate(void** preference) { return *preference = preference, 0; }
+Result cublasLtMatmulPreferenceSetAttribute(void* preference, int which, const void* value, size_t size) { return 0; }
+Result cublasLtMatmulPreferenceDestroy(void* preference) { return 0; }
+Result cublasLtMatmulAlgoGetHeuristic(void* handle, void* product, void* a, void* b, void* c, void* d, void* preference,
+                                      int most, void* proposals, int* count) {
+  memset(proposals, 0, 96);
+  return *count = !product_fault_is("no_way"), 0;
+}
+Result cublasLtMatmul(void* handle, void* product, const void* alpha, const void* a, void* a_layout, const void* b,
+                      void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
+                      const void* algorithm, void* workspace, size_t workspace_size, void* stream) {
+  const char* path = getenv("FAKE_CUBLAS_LOG");
+  FILE* log = path ? fopen(path, "a") : NULL;
+  if (log) fprintf(log, "%d\n", !product_fault_is("no_product")), fclose(log);
+  return product_fault_is("no_product");
+}
 
 #else
 

@@ -1,6 +1,7 @@
-"""What a user sees when the GPU, its driver, NVRTC or its memory fails: one clear line, a hint and the exit code.
+"""What a user sees when the GPU, its driver, NVRTC or its memory fails: one clear line, a hint and the exit code; where
+cuBLASLt fails the shaders go on.
 
-A process of its own for each fault, with stand-ins for libcuda and NVRTC (fake_cuda.c) in the place of real ones.
+A process of its own for each fault, with stand-ins for the libraries (fake_cuda.c) in the place of real ones.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastgo.errors import DeviceError, OutOfMemoryError
-from hf_builder import write_hf
+from hf_builder import tensors, write_hf
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libcuda is found by its Linux name")
 SOURCE = Path(__file__).parent / "fake_cuda.c"
@@ -39,8 +41,16 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("needs a C compiler")
     folder = tmp_path_factory.mktemp("fake_cuda")
-    for name, options in (("libcuda.so.1", ()), ("libnvrtc.so", ("-DNVRTC",))):
+    for name, options in (("libcuda.so.1", ()), ("libnvrtc.so", ("-DNVRTC",)), ("libcublasLt.so", ("-DCUBLAS",))):
         subprocess.run([compiler, "-shared", "-fPIC", "-w", *options, "-o", folder / name, SOURCE], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def half_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With weights in float16: float32 products are never the library's."""
+    folder = tmp_path_factory.mktemp("models") / "half"
+    write_hf(folder, weights={name: values.astype(np.float16) for name, values in tensors().items()})
     return folder
 
 
@@ -153,3 +163,49 @@ def test_a_gpu_lost_in_the_middle(machine: Machine, model: Path, launches: int) 
     assert code == DeviceError.exit_code, errors
     assert "unspecified launch failure (CUDA_ERROR_LAUNCH_FAILED)" in errors
     assert "hint: " in errors
+
+
+LONG_PROMPT = """
+import sys, fastgo
+with fastgo.load(sys.argv[1], device="cuda", context=256) as llm:
+    print(len(list(llm.generate_ids([1 + i % 90 for i in range(128)], 4))))
+"""
+
+
+def products_of_a_prompt(machine: Machine, model: Path, library: Path, fault: str = "", gpu: str = "") -> list[str]:
+    """What cuBLASLt was asked for during a prompt of 128 tokens: "1" for each product, "0" for each that failed."""
+    log = library.parent / f"products-{os.urandom(8).hex()}"
+    log.touch()
+    variables = {"FASTGO_CUBLAS": str(library), "FAKE_CUBLAS": fault, "FAKE_CUBLAS_LOG": str(log)}
+    done = machine.run(gpu, str(model), program=LONG_PROMPT, **variables)
+    assert (done.returncode, done.stdout.strip()) == (0, "4"), done.stderr
+    return log.read_text().split()
+
+
+def test_large_products_go_to_the_library(machine: Machine, half_model: Path, libraries: Path) -> None:
+    products = products_of_a_prompt(machine, half_model, libraries / "libcublasLt.so")
+    assert products and set(products) == {"1"}
+
+
+@pytest.mark.parametrize(("fault", "asked"), [("no_handle", []), ("no_way", []), ("no_product", ["0"])])
+def test_a_failing_library_leaves_products_to_the_shaders(
+    machine: Machine, half_model: Path, libraries: Path, fault: str, asked: list[str]
+) -> None:
+    assert products_of_a_prompt(machine, half_model, libraries / "libcublasLt.so", fault)[:1] == asked
+
+
+def test_a_gpu_without_room_for_scratch_leaves_products_to_the_shaders(
+    machine: Machine, half_model: Path, libraries: Path
+) -> None:
+    """640 MB of memory: a sixteenth is less than cuBLASLt's workspace."""
+    assert products_of_a_prompt(machine, half_model, libraries / "libcublasLt.so", gpu="small") == []
+
+
+def test_a_library_that_is_none_is_named(machine: Machine, half_model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.so"
+    text.write_text("no library")
+    done = machine.run("", str(half_model), program=LONG_PROMPT, FASTGO_CUBLAS=str(text))
+    assert done.returncode == 0
+    assert done.stderr.strip() == f"softmetal: FASTGO_CUBLAS={text} ignored: expected the file of cuBLASLt, or 0"
+    facts = json.loads(machine.run("", "env", "--format", "json", FASTGO_CUBLAS="/nowhere/x.so").stdout)
+    assert facts["large_products"] == "the shaders: there is no file /nowhere/x.so"

@@ -23,12 +23,13 @@ constexpr std::uint64_t reserved_memory = std::uint64_t{512} << 20;  // for the 
 constexpr std::uint64_t code_memory = std::uint64_t{128} << 20;      // for what a context takes later
 constexpr std::uint64_t host_page_size = 4096;
 
-DeviceInfo describe_device(const Context& context, int number) {
+DeviceInfo describe_device(const Context& context, int number, std::uint64_t product_memory) {
+  const std::uint64_t reserved = reserved_memory + product_memory;
   DeviceInfo info;
   info.name = "softmetal CUDA (" + context.name() + ")";
   info.registry_id = first_registry_id + static_cast<std::uint64_t>(number);
   info.has_unified_memory = false;
-  info.recommended_working_set = context.memory() > reserved_memory ? context.memory() - reserved_memory : 0;
+  info.recommended_working_set = context.memory() > reserved ? context.memory() - reserved : 0;
   info.max_buffer_length = context.memory();
   info.page_size = host_page_size;
   return info;
@@ -41,7 +42,7 @@ class CudaDriver final : public Driver {
         nvrtc_(nvrtc),
         cache_(environment.cuda_cache),
         products_(std::make_shared<LargeProducts>(context_, nvrtc_, cache_, environment.cublas)),
-        info_(describe_device(*context_, number)),
+        info_(describe_device(*context_, number, products_->reserved_memory())),
         working_set_(info_.recommended_working_set),
         queues_(std::make_shared<QueueSet>()) {}
 
@@ -145,7 +146,8 @@ class CudaDriver final : public Driver {
   void see_free_memory() {
     std::size_t unused = 0, whole = 0;
     if (!context_->enter().empty() || cuda().MemGetInfo(&unused, &whole) != success) return;
-    const std::uint64_t left = unused > code_memory ? unused - code_memory : 0;
+    const std::uint64_t taken_later = code_memory + products_->reserved_memory();
+    const std::uint64_t left = unused > taken_later ? unused - taken_later : 0;
     working_set_ = std::min<std::uint64_t>(info_.recommended_working_set, left);
   }
 

@@ -39,6 +39,8 @@ class LargeProducts {
   // A kernel of a shader file; null if it can't be built.
   const CudaPipeline* pipeline(const std::string& file, const std::string& kernel);
   Scratch& scratch() { return scratch_; }
+  // Bytes of device memory that are not for models: scratch, where a library was named.
+  std::uint64_t reserved_memory() const { return library_.empty() || library_ == "0" ? 0 : scratch_.limit(); }
 
  private:
   std::shared_ptr<Context> context_;
