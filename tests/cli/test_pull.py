@@ -136,6 +136,21 @@ def test_two_pulls_at_once_import_once(hub: Hub, fastgo: Fastgo, tmp_path: Path)
     assert removed.returncode == 0 and not list((tmp_path / "cache" / "models").iterdir())
 
 
+def test_a_commit_must_have_what_it_had_when_it_was_first_pulled(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:
+    assert fastgo("pull", "qwen3:0.6b").returncode == 0
+    for prune in (["rm", "qwen3:0.6b"], ["cache", "--prune"]):
+        assert fastgo(*prune).returncode == 0
+    shutil.rmtree(tmp_path / "hf")
+    weights = hub.folder / WEIGHTS
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert failed(fastgo("pull", "qwen3:0.6b"), 4, f"@{COMMIT}", "first pulled")
+    assert not list((tmp_path / "cache" / "models").iterdir())
+    shutil.rmtree(tmp_path / "hf")
+    weights.write_bytes(sound)
+    assert fastgo("pull", "qwen3:0.6b").returncode == 0
+
+
 def test_offline(hub: Hub, fastgo: Fastgo, tmp_path: Path) -> None:
     assert failed(fastgo("pull", "qwen3:0.6b", HF_HUB_OFFLINE="1"), 9, "HF_HUB_OFFLINE")
     assert fastgo("pull", "qwen3:0.6b").returncode == 0

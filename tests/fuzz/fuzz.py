@@ -19,7 +19,7 @@ import json_mutator
 
 _MUTATORS = {
     name: json_mutator.mutate
-    for name in ("manifest", "model_folder", "hf_folder", "hf_config", "tokenizer_json", "loaded_tokenizer")
+    for name in ("manifest", "model_folder", "hf_folder", "hf_config", "tokenizer_json", "loaded_tokenizer", "engine")
 }
 _MUTATORS |= {"safetensors": json_mutator.mutate_safetensors}
 _BYTES_EVERY = 5  # one mutation of so many is libFuzzer's own

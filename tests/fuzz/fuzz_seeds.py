@@ -64,6 +64,7 @@ def seeds() -> dict[str, list[bytes]]:
         "safetensors": [len(text).to_bytes(8, "little") + text + bytes(8)],
         "manifest": [sound_manifest()],
         "model_folder": [sound_manifest()],
+        "engine": [sound_manifest()],
         "hf_folder": [json.dumps(folder).encode() for folder in folders],
         "tokenizer_json": [json.dumps(tokenizer).encode()],
         "loaded_tokenizer": [json.dumps(tokenizer | {"added_tokens": []}).encode()],

@@ -85,6 +85,16 @@ def _model_folder(data: bytes) -> None:
     folder.verify()
 
 
+def _engine(data: bytes) -> None:
+    """As `_model_folder`, but it is run: the native part maps the weights, and its kernels read them."""
+    import fastgo
+
+    (_sound_folder() / manifest.FILE_NAME).write_bytes(data)
+    with fastgo.load(_sound_folder(), "cpu") as model:
+        ids = list(model.generate_ids([1, 2, 3], max_tokens=2, temperature=0))
+        assert all(0 <= token < model.model.config.vocab_size for token in ids)
+
+
 def _hf_folder(data: bytes) -> None:
     """The JSON files of a sound folder, as one object: by name, each an object, or a text to write as it is."""
     folder = _FOLDER / "hf"
@@ -172,6 +182,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "safetensors": _safetensors,
     "manifest": _manifest,
     "model_folder": _model_folder,
+    "engine": _engine,
     "hf_folder": _hf_folder,
     "tokenizer_json": _tokenizer_json,
     "loaded_tokenizer": _loaded_tokenizer,

@@ -1,7 +1,8 @@
 """Names of models on the Hugging Face hub: the table of short ones, and `hf:owner/repo[@revision][:file]` for any.
 
 A revision is "main", and there is no hash, where neither is known for certain: nothing here was made up. What is
-downloaded is held against the hub's own SHA-256 in any case (hub.py), and the commit is noted in the manifest.
+downloaded is held against the hub's own SHA-256 in any case (hub.py), the commit is noted in the manifest, and what it
+had is remembered (repository.py): another content under the same commit is refused.
 """
 
 from __future__ import annotations

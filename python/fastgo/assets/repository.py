@@ -3,6 +3,7 @@
     <cache>/models/<key>/      an imported model; the key stands for the source's content and the importer's version
     <cache>/sources/<print>    SHA-256 of a source file that was hashed before; the print is of size, time and samples
     <cache>/names/<digest>     SHA-256 of the source that a name of the Hugging Face hub stood for when it was pulled
+    <cache>/pulled/<digest>    SHA-256 of what a commit of the hub had when it was first pulled; it outlives the import
     <cache>/locks/<key>        held by the process that imports that model; others wait
     <cache>/used/<key>         its time is when that model was last opened, give or take an hour
 
@@ -121,7 +122,7 @@ def open_named(hub_name: str) -> ModelFolder | None:
 def import_named(path: Path, name: str, hub_name: str, progress: Progress | None = None) -> ModelFolder:
     """Import a GGUF file, or a Hugging Face folder that is called `name`, and note that `hub_name` stands for it.
 
-    Raises as `open_model`.
+    Raises as `open_model`; InvalidFileError if that commit had something else before.
     """
     if path.is_dir():
         model = _open_hf_folder(path, progress, _Label(name, hub_name))
@@ -134,6 +135,20 @@ def import_named(path: Path, name: str, hub_name: str, progress: Progress | None
 def note_name(hub_name: str, model: ModelFolder) -> None:
     """From now on `hub_name` stands for that import. Raises CacheError."""
     _write_record(_name_record(hub_name), model.manifest.provenance.source_sha256)
+
+
+def _check_first_pull(hub_name: str, sha256: str) -> None:
+    """Holds a commit of the hub to what it had before; nothing else here knows its hash. Raises InvalidFileError."""
+    digest = hashlib.sha256(f"{hub_name} {IMPORTER_VERSION}".encode()).hexdigest()  # what is hashed may change
+    record = cache_dir() / "pulled" / digest
+    known = _read_record(record)
+    if known is None:
+        _write_record(record, sha256)
+    elif known != sha256:
+        raise InvalidFileError(
+            f"{hub_name} has SHA-256 {sha256[:12]}..., it had {known[:12]}... when it was first pulled",
+            hint=f"a commit never changes: do not trust it, or remove {record}",
+        )
 
 
 def _name_record(hub_name: str) -> Path:
@@ -187,12 +202,15 @@ def _open_source(
     try:
         record = cache_dir() / "sources" / fingerprint()
         sha256 = _read_record(record)
-        model = _open_import(_key(sha256)) if sha256 else None
-        if model is not None:
-            return model
+        is_known = sha256 is not None
         sha256 = sha256 or find_sha256()
     except OSError as error:
         raise InvalidFileError(f"can't read {path}: {error.strerror}", hint="check its permissions") from None
+    if label.origin:
+        _check_first_pull(label.origin, sha256)
+    model = _open_import(_key(sha256)) if is_known else None
+    if model is not None:
+        return model
     label = _Label(label.name, label.origin or str(path.absolute()))
     model = _import_once(sha256, lambda _: path, progress, label)
     _write_record(record, sha256)
