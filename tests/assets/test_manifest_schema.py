@@ -82,6 +82,7 @@ def test_the_schema_knows_every_field() -> None:
         ("licence", 3),
         ("shards.0.file", "../weights"),
         ("shards.0.sha256", "AB"),
+        ("tokenizer", {"kind": "tokenizers", "files": ["a"], "sha256": ["AB"]}),
         ("provenance.source_nbytes", -1),
         ("generation.top_p", 1.5),
         ("config.rope.unknown", 1),

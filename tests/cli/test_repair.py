@@ -8,6 +8,7 @@ import pytest
 from fastgo.assets import convert, repository
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.cli.app import app
+from fastgo.text.byte_level import PRE_TOKENIZERS, build_tokenizer_json
 from hf_builder import tensors, write_hf
 from typer.testing import CliRunner, Result
 
@@ -71,9 +72,28 @@ def test_another_source_is_refused_and_nothing_replaced(converted: ModelFolder, 
     write_hf(tmp_path / "llama", "llama")
     for name in ("changed", "llama"):
         result = invoke("verify", converted.path, "--repair", "--source", tmp_path / name)
-        assert result.exit_code == 4 and f"{name} gives other weights" in result.stderr
+        assert result.exit_code == 4 and f"{name} gives something else" in result.stderr
     assert contents(converted.path) == before
     assert invoke("verify", converted.path, "--source", tmp_path / "m").exit_code == 2
+
+
+def test_damaged_tokenizer_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGO_CACHE_DIR", str(tmp_path / "cache"))
+    tokenizer = build_tokenizer_json({"a": 0, "b": 1, "ab": 2}, [("a", "b")], {}, PRE_TOKENIZERS["gpt-2"])
+    write_hf(tmp_path / "m", "qwen3", files={"tokenizer.json": tokenizer})
+    assert invoke("convert", tmp_path / "m", tmp_path / "out", "--quantize", "q8").exit_code == 0
+    before = contents(tmp_path / "out")
+    for damage in (flip, Path.unlink):
+        damage(tmp_path / "out" / "tokenizer.json")
+        assert "tokenizer.json" in invoke("verify", tmp_path / "out").stderr
+        result = invoke("verify", tmp_path / "out", "--repair", "--source", tmp_path / "m")
+        assert result.exit_code == 0 and "tokenizer.json was made anew" in result.stderr, result.stderr
+        after = contents(tmp_path / "out")
+        assert {name: data for name, (data, _) in after.items()} == {name: data for name, (data, _) in before.items()}
+    flip(tmp_path / "out" / "tokenizer.json")
+    write_hf(tmp_path / "other", "qwen3")
+    refused = invoke("verify", tmp_path / "out", "--repair", "--source", tmp_path / "other")
+    assert refused.exit_code == 4 and "gives something else" in refused.stderr
 
 
 def test_a_sound_model_is_left_alone(converted: ModelFolder) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fastgo.assets import manifest as manifests
 from fastgo.assets import storage
@@ -123,7 +124,7 @@ def convert(
             ),
             shards=tuple(log.shards),
             tensors=log.tensors,
-            tokenizer=source.write_tokenizer(folder),
+            tokenizer=_hashed(source.write_tokenizer(folder), folder),
             chat_template=source.chat_template,
             generation=source.generation,
             licence=source.licence,
@@ -136,6 +137,13 @@ def convert(
         storage.write_durably(folder / manifests.FILE_NAME, encoded)
         storage.sync_path(folder)
     return manifest
+
+
+def _hashed(tokenizer: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+    """A tokenizer's entry with the SHA-256 of its files."""
+    if tokenizer is None:
+        return None
+    return tokenizer | {"sha256": [storage.file_sha256(folder / name) for name in tokenizer["files"]]}
 
 
 class _Meter:

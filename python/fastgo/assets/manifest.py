@@ -24,7 +24,7 @@ from fastgo.errors import InvalidFileError, ModelNotFoundError, UnsupportedModel
 from fastgo.models.config import ModelConfig
 
 FILE_NAME = "manifest.json"
-IMPORTER_VERSION = 3  # goes up whenever an import of the same file gives another folder
+IMPORTER_VERSION = 4  # goes up whenever an import of the same file gives another folder
 FORMAT_VERSION = 1
 MAX_NBYTES = 64 << 20
 MAX_SHARDS = 99_999
@@ -215,6 +215,12 @@ def checked_tokenizer(data: Any, config: ModelConfig, where: str) -> dict[str, A
         if type(name) is not str:
             fields.fail("'files' holds something else than file names")
         check_file_name(name, where)
+    if "sha256" in data:
+        hashes = fields.items("sha256", 64)
+        if len(hashes) != len(data["files"]):
+            fields.fail(f"'sha256' has {len(hashes)} entries, 'files' {len(data['files'])}")
+        for value in hashes:
+            Fields({"sha256": value}, where).sha256("sha256")
     if "special" in data and data["special"] not in data["files"]:
         fields.fail(f"'special' is {str(data['special'])[:80]!r}, which is none of 'files'")
     for name in TOKEN_ID_NAMES:

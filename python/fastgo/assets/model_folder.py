@@ -16,7 +16,7 @@ import numpy as np
 from fastgo.assets import manifest as manifests
 from fastgo.assets.manifest import Manifest, TensorEntry
 from fastgo.assets.quant import Bytes, Float32s, dequantize
-from fastgo.assets.storage import Progress
+from fastgo.assets.storage import Progress, file_sha256
 from fastgo.assets.strict_json import DAMAGED_HINT
 from fastgo.errors import InvalidFileError
 from fastgo.models.config import ModelConfig
@@ -85,9 +85,9 @@ class ModelFolder:
         return dequantize(entry.format, self.planar(name), *entry.matrix_shape).reshape(entry.shape)
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Hash every shard and compare with the manifest.
+        """Hash every shard and the tokenizer's files and compare with the manifest.
 
-        Raises InvalidFileError on the first that differs; the message names the first tensor in it that does.
+        Raises InvalidFileError on the first that differs; for a shard the message names the first tensor that does.
         """
         for index, shard in enumerate(self.manifest.shards):
             if self._shard_sha256(index, progress) != shard.sha256:
@@ -96,6 +96,20 @@ class ModelFolder:
                 raise InvalidFileError(
                     f"{what} differs from its SHA-256 in the manifest", hint="try `fastgo verify --repair`"
                 )
+
+        for name in self.damaged_tokenizer_files():
+            raise InvalidFileError(
+                f"{name} differs from its SHA-256 in the manifest", hint="try `fastgo verify --repair`"
+            )
+
+    def damaged_tokenizer_files(self) -> list[str]:
+        """The tokenizer's files that are missing or differ from their SHA-256; older folders don't have these."""
+        info = self.manifest.tokenizer or {}
+        return [
+            name
+            for name, sha256 in zip(info.get("files", ()), info.get("sha256", ()), strict=False)
+            if not self._has_sha256(name, sha256)
+        ]
 
     def damaged_shards(self, progress: Progress | None = None) -> list[int]:
         """The shards that are missing, of a wrong size, or differ from their SHA-256."""
@@ -108,6 +122,13 @@ class ModelFolder:
         except InvalidFileError:
             return False
         return self._shard_sha256(index, progress) == shard.sha256
+
+    def _has_sha256(self, name: str, sha256: str) -> bool:
+        try:
+            self._check_file(name, None)
+            return file_sha256(self.path / name) == sha256
+        except (InvalidFileError, OSError):
+            return False
 
     def _shard_sha256(self, index: int, progress: Progress | None) -> str:
         shard = self.manifest.shards[index]

@@ -1,4 +1,4 @@
-"""Replaces the damaged weights files of a model folder: they are made anew from the source that the model came from.
+"""Replaces damaged files of a model folder, weights and tokenizer: made anew from the source that the model came from.
 
 Formats and places are those of the manifest, so the same source gives the same bytes (of a calibrated model: the same
 source and text); what does not have the manifest's SHA-256 is never put in place.
@@ -9,6 +9,7 @@ Units: bytes.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fastgo.assets.quant import FORMATS, Array, Float32s, QuantFormat, row_chunk
 from fastgo.assets.quantize import quantize
 from fastgo.assets.recipe import calibration_text
 from fastgo.assets.safetensors import ShardWriter, TensorPlan
-from fastgo.assets.source import SourceTensor
+from fastgo.assets.source import Source, SourceTensor
 from fastgo.assets.storage import Progress
 from fastgo.errors import InvalidFileError, UsageError
 
@@ -31,7 +32,7 @@ def repair(
     progress: Progress | None = None,
     calibrate: Callable[[Path], Importance] | None = None,
 ) -> list[str]:
-    """Make the damaged and missing weights files anew, from `source` or what the provenance names; returns their names.
+    """Make the damaged and missing files anew, from `source` or what the provenance names; returns their names.
 
     Args:
         calibrate: reads, from the path of the source, the text that a calibrated model was rounded by.
@@ -44,21 +45,40 @@ def repair(
     wanted_text = calibration_text(folder.manifest.provenance.recipe)
     if calibrate and wanted_text is None:
         raise UsageError(f"{folder.name} was made without a text to calibrate with", hint="leave it out")
-    damaged = folder.damaged_shards(progress)
-    if damaged:
-        if wanted_text is not None and calibrate is None:
+    damaged, files = folder.damaged_shards(progress), folder.damaged_tokenizer_files()
+    if damaged or files:
+        if damaged and wanted_text is not None and calibrate is None:
             raise InvalidFileError(
                 f"{folder.name} has damaged weights, and was calibrated with a text"
                 f"{f' of SHA-256 {wanted_text}' if wanted_text else ''}",
                 hint="give that text with --calibrate",
             )
         path = _source_path(folder, source, progress)
-        counts = _counts(calibrate(path), wanted_text or "") if calibrate else {}
+        counts = _counts(calibrate(path), wanted_text or "") if damaged and calibrate else {}
         with open_source(path) as opened:
             tensors = {tensor.name: tensor for tensor in opened.tensors}
             for index in damaged:
                 _remake(folder, index, tensors, counts, opened.name, progress)
-    return [folder.manifest.shards[index].file for index in damaged]
+            if files:
+                _replace_tokenizer_files(folder, files, opened)
+    return [folder.manifest.shards[index].file for index in damaged] + files
+
+
+def _replace_tokenizer_files(folder: ModelFolder, files: list[str], source: Source) -> None:
+    info = folder.manifest.tokenizer or {}
+    wanted = dict(zip(info["files"], info["sha256"], strict=True))
+    with (
+        storage.storage_errors(f"write {folder.path}"),
+        tempfile.TemporaryDirectory(prefix=".tokenizer-", dir=folder.path) as scratch,
+    ):
+        source.write_tokenizer(Path(scratch))
+        for name in files:
+            made = Path(scratch) / name
+            if not made.is_file() or storage.file_sha256(made) != wanted[name]:
+                raise _differs(source.name)
+            storage.sync_path(made)
+            made.replace(folder.path / name)
+        storage.sync_path(folder.path)
 
 
 def _counts(found: Importance, wanted_text: str) -> Mapping[str, Float32s]:
@@ -75,7 +95,7 @@ def _source_path(folder: ModelFolder, source: Path | None, progress: Progress | 
     origin = folder.manifest.provenance.origin
     if source is None and origin is None:
         raise InvalidFileError(
-            f"{folder.name} has damaged weights, and its manifest does not say where it came from",
+            f"{folder.name} has damaged files, and its manifest does not say where it came from",
             hint=f"give what it was made from, {folder.manifest.provenance.source_file}, with --source",
         )
     if source is None and origin is not None and origin.startswith(hub_catalog.PREFIX):
@@ -129,6 +149,6 @@ def _pieces(tensor: SourceTensor, wanted: QuantFormat, importance: Float32s | No
 
 def _differs(source: str) -> InvalidFileError:
     return InvalidFileError(
-        f"{source} gives other weights than the model had: it has changed, or another version of fastgo made the model",
+        f"{source} gives something else than the model had: it has changed, or another fastgo made the model",
         hint="convert or pull the model again",
     )

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[str, typer.Argument(help="Name or model folder.", metavar="NAME|PATH")],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make damaged weights files anew from what the model was made from.")
+        bool, typer.Option("--repair", help="Make damaged files anew from what the model was made from.")
     ] = False,
     source: Annotated[Path | None, typer.Option(help="What it was made from, where its manifest does not say.")] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="The text that it was calibrated with, if it was.", metavar="TEXT")
     ] = None,
 ) -> None:
-    """Check every byte of a model's weights; names the first tensor that is damaged."""
+    """Check every byte of a model's weights and tokenizer; names the first tensor or file that is damaged."""
     from fastgo.assets import repository
 
     if (source or calibrate) and not repair:
