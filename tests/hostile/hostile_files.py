@@ -118,14 +118,17 @@ def model_folder(edit: Callable[[Path], Any], template: str | None = None, **opt
 
 
 def manifest(*path: Any, to: Any) -> Maker:
-    """A model folder with one value of its manifest changed."""
+    """A model folder with one value of its manifest changed, or taken out."""
 
     def edit(folder: Path) -> None:
         data = json.loads((folder / "manifest.json").read_text())
         place = data
         for key in path[:-1]:
             place = place[key]
-        place[path[-1]] = to
+        if to is None:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = to
         (folder / "manifest.json").write_text(json.dumps(data))
 
     return model_folder(edit)
@@ -317,6 +320,12 @@ CASES: dict[str, Case] = {
     "manifest: hash mismatch": Case(model_folder(flip(SHARD, 100)), "differs from its SHA-256", command="verify {}"),
     "manifest: tensor beyond the shard": Case(manifest("tensors", NORM, "offset", to=1 << 40), "ends at byte"),
     "manifest: misaligned tensor": Case(manifest("tensors", NORM, "offset", to=4100), "expected a multiple of 64"),
+    "manifest: no embedding": Case(
+        manifest("tensors", "model.embed_tokens.weight", to=None), "is missing", command=RUN
+    ),
+    "manifest: no embedding to plan for": Case(
+        manifest("tensors", "model.embed_tokens.weight", to=None), "is missing", command="inspect {} --fit"
+    ),
     "manifest: huge tensor": Case(manifest("tensors", NORM, "shape", to=[1 << 62] * 4), "needs"),
     "manifest: end token outside the vocabulary": Case(manifest("tokenizer", "eos_ids", to=[96]), "eos_ids"),
     "manifest: token id of 2^70": Case(manifest("tokenizer", "bos_id", to=1 << 70), "bos_id"),

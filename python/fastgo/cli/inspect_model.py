@@ -109,11 +109,13 @@ def _show_fit(
     from fastgo.engine.devices import open_device
     from fastgo.engine.exact_head import planned_nbytes
     from fastgo.engine.fit import available_nbytes, estimate, refusal
+    from fastgo.engine.weights_check import check_weights
 
     limit = folder.config.max_position_embeddings
     if context is not None and context > limit:
         raise UsageError(f"--context: the model's own limit is {limit} tokens, found {context}")
     opened = open_device(device)
+    check_weights(folder)
     index = planned_nbytes(opened, folder)
     found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment, kv_cache, index)
     facts = {name: value for name, value in vars(found).items() if name != "context"}

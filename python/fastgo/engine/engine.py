@@ -14,7 +14,8 @@ import numpy.typing as npt
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.engine.exact_head import open_exact_head
-from fastgo.errors import InvalidFileError, UsageError
+from fastgo.engine.weights_check import check_weights
+from fastgo.errors import UsageError
 from fastgo.graph.lower import Memory
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
@@ -45,7 +46,7 @@ class Engine:
         self.config = folder.config
         self.architecture = get_architecture(self.config.architecture)
         self.cache_dtype = cache_dtype or default_cache_format(entry.format for entry in folder.tensors.values())
-        self._check_weights()
+        check_weights(folder)
         shards = [device.map_file(str(folder.shard_path(i))) for i in range(len(folder.manifest.shards))]
         self.weights = {
             name: WeightRecord(entry.shape, entry.format, Memory(shards[entry.shard], entry.offset, entry.nbytes))
@@ -71,22 +72,6 @@ class Engine:
         """Shape and format of the weight of that name."""
         weight = self.weights[name]
         return weight.shape, weight.format
-
-    def _check_weights(self) -> None:
-        tensors = self.folder.tensors
-        for name, shape in self.architecture.expected_shapes(self.config):
-            if name not in tensors:
-                raise InvalidFileError(f"{self.folder.path}: weight {name} is missing", hint="import the model again")
-            if tuple(tensors[name].shape) != shape:
-                raise InvalidFileError(
-                    f"{self.folder.path}: weight {name} has shape {tuple(tensors[name].shape)}, expected {shape}",
-                    hint="import the model again from a sound file",
-                )
-            if len(shape) == 1 and tensors[name].format != "f32":
-                raise InvalidFileError(
-                    f"{self.folder.path}: vector {name} is {tensors[name].format}, expected f32",
-                    hint="import the model again",
-                )
 
     def _rope_table(self, rope: RopeConfig) -> _fastmetal.Buffer:
         return upload(self.device, rope_frequencies(rope, self.config.head_dim), "rope frequencies")

@@ -12,6 +12,7 @@ from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.engine.exact_head import planned_nbytes
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
+from fastgo.engine.weights_check import check_weights
 from fastgo.errors import OutOfMemoryError
 from fastgo.graph.dag import Graph, dense_nbytes
 from fastgo.graph.passes import run_passes
@@ -84,8 +85,9 @@ def fitting_context(
     """The context to open a model with: the one wanted, else the model's own limit (None) or what fits of it.
 
     `cache_dtype`: as for Engine. Raises UsageError for an unknown one, OutOfMemoryError if the wanted context, or any
-    at all, does not fit; it tells the largest that does.
+    at all, does not fit; it tells the largest that does. InvalidFileError if a weight is missing or of a wrong shape.
     """
+    check_weights(folder)
     limit, available = folder.config.max_position_embeddings, available_nbytes(device)
     context = min(wanted or limit, limit)
     kv_cache = kv_cache_nbytes(folder.config, context, _cache_dtype(folder, cache_dtype), device.heap_alignment)
