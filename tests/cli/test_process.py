@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import select
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hf_builder import write_hf
 
 FAKE = [sys.executable, str(Path(__file__).parent / "fake_model.py")]
 ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
@@ -117,6 +119,15 @@ class Terminal:
             chunk = b""
         self.seen += chunk.decode(errors="replace")
         return bool(chunk)
+
+
+@ON_POSIX
+def test_a_conversion_on_a_terminal_shows_its_speed_and_the_time_left(tmp_path: Path) -> None:
+    write_hf(tmp_path / "m")
+    terminal = Terminal("convert", str(tmp_path / "m"), str(tmp_path / "out"), "--quantize", "q8")
+    terminal.wait_for("importing m")
+    assert terminal.finish() == 0
+    assert re.search(r"[0-9.]+ [kMG]?B/s.*[0-9]:[0-9]{2}:[0-9]{2}", terminal.seen), terminal.seen
 
 
 @ON_POSIX
