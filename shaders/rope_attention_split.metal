@@ -1,7 +1,7 @@
 // rope_attention_split: rope_attention over one part of the context at a time; attention_combine makes the whole.
 //
 //   q (1, heads, head_dim), k, v (1, kv_heads, head_dim) float32; frequencies (head_dim / 2,) float32, radians a
-//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T (see cache_row.h); positions,
+//   position k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T (see cache_run.h); positions,
 //   sequences (1,) int32 partial (1, heads, splits, head_dim), bests, totals (1, heads, splits) float32, see
 //   attention_split
 //
@@ -13,7 +13,7 @@
 #include <metal_stdlib>
 
 #include "include/attention_split_args.h"
-#include "include/cache_row.h"
+#include "include/cache_run.h"
 #include "include/early_start.h"
 #include "include/rope_attention_args.h"
 using namespace metal;
@@ -22,36 +22,6 @@ constant bool has_head_norm [[function_constant(0)]];
 
 constant constexpr uint SIMDGROUPS = 16;
 constant constexpr uint BATCH = 4;
-
-template <typename T, uint WIDTH>
-inline vec<float, WIDTH> loaded(vec<T, WIDTH> from) {
-  vec<float, WIDTH> to;
-  for (uint i = 0; i < WIDTH; i++) {
-    to[i] = float(from[i]);
-  }
-  return to;
-}
-
-template <typename T, uint WIDTH>
-inline vec<T, WIDTH> stored(vec<float, WIDTH> from, float scale) {
-  vec<T, WIDTH> to;
-  for (uint i = 0; i < WIDTH; i++) {
-    to[i] = as_element<T>(from[i], scale);
-  }
-  return to;
-}
-
-// The largest magnitude of a row that the lanes of a simdgroup hold together.
-template <uint WIDTH, uint VECTORS>
-inline float largest_of(thread const vec<float, WIDTH>* row) {
-  float largest = 0.0f;
-  for (uint i = 0; i < VECTORS; i++) {
-    for (uint j = 0; j < WIDTH; j++) {
-      largest = max(largest, abs(row[i][j]));
-    }
-  }
-  return simd_max(largest);
-}
 
 // What a lane multiplies its elements of a row by: out = x * cosine + partner * sine, where an element's partner is
 // half a head away, and the norm's weight goes with its element.
@@ -113,10 +83,10 @@ inline void rotate_row(thread const Rotation<WIDTH, VECTORS>& rotation, thread c
 // A lane's elements of BATCH keys and values.
 template <typename T, uint WIDTH, uint VECTORS>
 struct CachedRows {
-  vec<T, WIDTH> keys[BATCH][VECTORS];
-  vec<T, WIDTH> values[BATCH][VECTORS];
-  float key_scales[BATCH];
-  float value_scales[BATCH];
+  typename CacheRun<T, WIDTH>::Stored keys[BATCH][VECTORS];
+  typename CacheRun<T, WIDTH>::Stored values[BATCH][VECTORS];
+  float key_scales[BATCH][VECTORS];
+  float value_scales[BATCH][VECTORS];
 };
 
 // The caches of a sequence and key head; its rows are numbers first_row and on of all.
@@ -132,14 +102,15 @@ struct CacheView {
 template <typename T, uint WIDTH, uint VECTORS>
 inline void load_rows(thread const CacheView<T>& cache, uint position, uint last, uint lane,
                       thread CachedRows<T, WIDTH, VECTORS>& rows) {
+  typedef CacheRun<T, WIDTH> Run;
   for (uint b = 0; b < BATCH; b++) {
     ulong row = cache.first_row + min(position + b, last);
-    rows.key_scales[b] = row_scale(cache.keys, cache.elements, row);
-    rows.value_scales[b] = row_scale(cache.values, cache.elements, row);
     for (uint i = 0; i < VECTORS; i++) {
-      ulong at = (row * VECTORS + i) * 32 + lane;
-      rows.keys[b][i] = ((device const vec<T, WIDTH>*)cache.keys)[at];
-      rows.values[b][i] = ((device const vec<T, WIDTH>*)cache.values)[at];
+      ulong run = (row * VECTORS + i) * 32 + lane;
+      rows.key_scales[b][i] = Run::template scale<VECTORS>(cache.keys, cache.elements, run);
+      rows.value_scales[b][i] = Run::template scale<VECTORS>(cache.values, cache.elements, run);
+      rows.keys[b][i] = ((device const typename Run::Stored*)cache.keys)[run];
+      rows.values[b][i] = ((device const typename Run::Stored*)cache.values)[run];
     }
   }
 }
@@ -161,9 +132,9 @@ inline void attend(thread const CachedRows<T, WIDTH, VECTORS>& rows, uint count,
   for (uint b = 0; b < BATCH; b++) {
     float product = 0.0f;
     for (uint i = 0; i < VECTORS; i++) {
-      product += dot(query[i], loaded<T, WIDTH>(rows.keys[b][i]));
+      product += dot(query[i], CacheRun<T, WIDTH>::floats(rows.keys[b][i])) * rows.key_scales[b][i];
     }
-    product = simd_sum(product) * rows.key_scales[b];
+    product = simd_sum(product);
     scores[b] = b < count ? product : LOWEST_ATTENTION_SCORE;
     new_best = max(new_best, scores[b]);
   }
@@ -176,9 +147,8 @@ inline void attend(thread const CachedRows<T, WIDTH, VECTORS>& rows, uint count,
   for (uint b = 0; b < BATCH; b++) {
     float weight = b < count ? precise::exp(scores[b] - new_best) : 0.0f;
     running.total += weight;
-    weight *= rows.value_scales[b];
     for (uint i = 0; i < VECTORS; i++) {
-      running.sum[i] += weight * loaded<T, WIDTH>(rows.values[b][i]);
+      running.sum[i] += weight * rows.value_scales[b][i] * CacheRun<T, WIDTH>::floats(rows.values[b][i]);
     }
   }
 }
@@ -188,24 +158,24 @@ template <typename T, uint WIDTH, uint VECTORS>
 inline void attend_own(thread const vec<float, WIDTH>* key, thread const vec<float, WIDTH>* value, device T* k_cache,
                        device T* v_cache, ulong elements, ulong row, bool writes, uint lane,
                        thread const vec<float, WIDTH>* query, thread Running<WIDTH, VECTORS>& running) {
-  bool is_scaled = has_row_scales(k_cache);
-  float key_scale = scale_of_row(k_cache, is_scaled ? largest_of<WIDTH, VECTORS>(key) : 0.0f);
-  float value_scale = scale_of_row(v_cache, is_scaled ? largest_of<WIDTH, VECTORS>(value) : 0.0f);
-  if (writes && lane == 0) {
-    store_row_scale(k_cache, elements, row, key_scale);
-    store_row_scale(v_cache, elements, row, value_scale);
-  }
+  typedef CacheRun<T, WIDTH> Run;
+  float key_scales[VECTORS];
+  float value_scales[VECTORS];
+  Run::template make_scales<VECTORS>(key, key_scales);
+  Run::template make_scales<VECTORS>(value, value_scales);
   float own = 0.0f;
   for (uint i = 0; i < VECTORS; i++) {
-    vec<T, WIDTH> stored_key = stored<T, WIDTH>(key[i], key_scale);
-    vec<T, WIDTH> stored_value = stored<T, WIDTH>(value[i], value_scale);
+    typename Run::Stored packed_key = Run::packed(key[i], key_scales[i]);
+    typename Run::Stored packed_value = Run::packed(value[i], value_scales[i]);
     if (writes) {
-      ulong at = (row * VECTORS + i) * 32 + lane;
-      ((device vec<T, WIDTH>*)k_cache)[at] = stored_key;
-      ((device vec<T, WIDTH>*)v_cache)[at] = stored_value;
+      ulong run = (row * VECTORS + i) * 32 + lane;
+      ((device typename Run::Stored*)k_cache)[run] = packed_key;
+      ((device typename Run::Stored*)v_cache)[run] = packed_value;
+      Run::template store_scale<VECTORS>(k_cache, elements, run, key_scales[i]);
+      Run::template store_scale<VECTORS>(v_cache, elements, run, value_scales[i]);
     }
-    own += dot(query[i], loaded<T, WIDTH>(stored_key)) * key_scale;
-    running.sum[i] = loaded<T, WIDTH>(stored_value) * value_scale;
+    own += dot(query[i], Run::floats(packed_key)) * key_scales[i];
+    running.sum[i] = Run::floats(packed_value) * value_scales[i];
   }
   running.best = simd_sum(own);
   running.total = 1.0f;
@@ -319,3 +289,4 @@ INSTANTIATE(f32, float)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
 INSTANTIATE(int8, char)
+INSTANTIATE(int4, Nibbles)

@@ -64,37 +64,6 @@ inline float row_scale(device const char* cache, ulong elements, ulong row) {
   return float(((device const half*)(cache + elements))[row]);
 }
 
-// For kernels that keep elements as they are stored: of floats and of one scale a row.
-template <typename T>
-inline bool has_row_scales(device const T*) {
-  return false;
-}
-inline bool has_row_scales(device const char*) { return true; }
-
-// Called by all lanes that store a row whose largest magnitude is `largest`: its scale as it will be read.
-template <typename T>
-inline float scale_of_row(device const T*, float) {
-  return 1.0f;
-}
-inline float scale_of_row(device const char*, float largest) { return float(half_scale(largest / 127.0f)); }
-
-// Called once a row with what scale_of_row gave.
-template <typename T>
-inline void store_row_scale(device T*, ulong, ulong, float) {}
-inline void store_row_scale(device char* cache, ulong elements, ulong row, float scale) {
-  ((device half*)(cache + elements))[row] = half(scale);
-}
-
-// An element as it is stored; a row of zeros has the scale 0.
-template <typename T>
-inline T as_element(float x, float) {
-  return T(x);
-}
-template <>
-inline char as_element<char>(float x, float scale) {
-  return scale > 0.0f ? char(clamp(rint(x / scale), -127.0f, 127.0f)) : char(0);
-}
-
 // An integer as it is stored; where all are zeros the scale is 0.
 inline float steps_of(float x, float scale, float most) {
   return scale > 0.0f ? clamp(rint(x / scale), -most, most) : 0.0f;

@@ -11,6 +11,7 @@ from fastgo.graph.passes import run_passes
 from fastgo.models.architectures import get_architecture
 from fastgo.models.config import ModelConfig, RopeConfig
 from fastgo.models.forward import Forward, LayerCache
+from fastgo.ops.cache_format import CACHE_FORMATS
 
 HIDDEN, WIDTH, VOCABULARY, CAPACITY = 64, 96, 40, 32
 
@@ -22,6 +23,7 @@ def decode_program(
     width: int = 1,
     format: str = "f32",
     biases: tuple[str, ...] = (),
+    cache: str = "f16",
 ) -> _fastmetal.Program:
     """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
     config = ModelConfig(
@@ -71,7 +73,7 @@ def decode_program(
         rope=state("rope", (head_dim // 2,), "f32"),
         local_rope=None,
         cache=[
-            LayerCache(state(f"keys {i}", cache_shape, "f16"), state(f"values {i}", cache_shape, "f16"))
+            LayerCache(state(f"keys {i}", cache_shape, cache), state(f"values {i}", cache_shape, cache))
             for i in range(layers)
         ],
         output_rows=range(1),
@@ -104,3 +106,12 @@ def test_biases_cost_no_stage(width: int, format: str, stages: int, dispatches: 
     few, many = (decode_program("llama", 128, layers, width, format, biases) for layers in (2, 5))
     assert many.stage_count - few.stage_count <= 3 * stages
     assert many.dispatch_count - few.dispatch_count <= 3 * dispatches
+
+
+@pytest.mark.parametrize("cache", CACHE_FORMATS)
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+def test_no_cache_costs_a_stage(head_dim: int, cache: str) -> None:
+    """In every format the row's own key and value are rotated and cached by its attention."""
+    for width, format, stages in ((1, "f32", 7), (132, "q4_0", 5)):
+        few, many = (decode_program("qwen3", head_dim, layers, width, format, cache=cache) for layers in (2, 5))
+        assert many.stage_count - few.stage_count == 3 * stages

@@ -163,13 +163,11 @@ def test_rope_cache_of_a_part_of_the_head(variant: Variant, has_head_norm: bool,
 @pytest.mark.parametrize("dtype", CACHE_DTYPES)
 def test_rope_attention(variant: Variant, dtype: str, has_head_norm: bool) -> None:
     """One row: the same caches and attention as by the two kernels; what lies beyond is not read."""
-    if dtype == "int4" and variant.name == "device":
-        pytest.skip("rope_attention_split, the form of wide devices, has none for nibbles")
     check_rope_attention(variant, run, dtype, has_head_norm)
 
 
 @pytest.mark.parametrize("has_head_norm", [False, True])
-@pytest.mark.parametrize("dtype", [name for name in CACHE_DTYPES if name != "int4"])
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
 def test_rope_attention_split(variant: Variant, dtype: str, has_head_norm: bool) -> None:
     """The form for wide devices, in several parts."""
     if variant.is_native:

@@ -6,7 +6,7 @@ NaN: other sequences, and positions that no row sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,7 @@ windows = st.sampled_from([0, 1, 2, 5, 11, 30, 64, 200])
 
 
 @st.composite
-def attention_inputs(
-    draw: st.DrawFn, head_dims: tuple[int, ...], most_rows: int, dtypes: Sequence[str] = CACHE_DTYPES
-) -> dict[str, Any]:
+def attention_inputs(draw: st.DrawFn, head_dims: tuple[int, ...], most_rows: int) -> dict[str, Any]:
     """Rows at any positions of any sequences, over caches of any format; all that nobody sees is NaN."""
     kv_heads, group, head_dim = draw(st.integers(1, 3)), draw(heads_of_a_group), draw(st.sampled_from(head_dims))
     capacity, rows = draw(st.sampled_from([1, 2, 7, 33, 64, 90])), draw(st.integers(1, most_rows))
@@ -43,7 +41,7 @@ def attention_inputs(
         "positions": positions.astype(np.int32),
         "sequences": sequences.astype(np.int32),
     }
-    dtype = draw(st.sampled_from([name for name in dtypes if name != "int4" or head_dim % 4 == 0]))
+    dtype = draw(st.sampled_from([name for name in CACHE_DTYPES if name != "int4" or head_dim % 4 == 0]))
     for index, name in enumerate(CACHES):
         values = random_rows(seed + 1 + index, NUM_SEQUENCES, kv_heads, capacity, head_dim)
         for sequence in range(NUM_SEQUENCES):
@@ -118,9 +116,7 @@ def test_rope_attention_is_the_naive_form(
     """Over the caches as it leaves them; they keep every row but its own."""
     if variant.is_native and run_form is run_wide:
         pytest.skip("a form for GPUs: the shader itself is tested")
-    is_wide = run_form is run_wide or variant.name == "device"
-    dtypes = [name for name in CACHE_DTYPES if not (is_wide and name == "int4")]  # rope_attention_split has no nibbles
-    inputs = data.draw(attention_inputs((64, 128, 256), most_rows=1, dtypes=dtypes))
+    inputs = data.draw(attention_inputs((64, 128, 256), most_rows=1))
     _, kv_heads, _, head_dim = as_doubles(inputs["k_cache"]).shape
     inputs |= {name: random_rows(seed, 1, kv_heads * head_dim) for seed, name in ((31, "k"), (32, "v"))}
     inputs["frequencies"] = (10_000.0 ** -(np.arange(head_dim // 2) / (head_dim // 2))).astype(np.float32)

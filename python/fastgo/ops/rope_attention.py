@@ -8,16 +8,15 @@ from fastgo.ops.attention_split import combine_call, part_outputs
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 HEAD_DIMS = (64, 128, 256)  # the shader's instantiations
-_DTYPES = ("f32", "f16", "bf16", "int8")  # of the caches
+_DTYPES = ("f32", "f16", "bf16", "int8", "int4")  # of the caches
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
 _SPLIT_SIMDGROUPS = 16  # SIMDGROUPS of rope_attention_split
 _MAX_SPLITS, _PART = 16, 64  # parts of the context, and positions that are worth one: all simdgroups take four
 
 
 def has_kernel(k_cache: Tensor) -> bool:
-    """Whether there is a kernel for this cache: rope_attention_split, of wide devices, has none for nibbles."""
-    is_there = k_cache.dtype in _DTYPES or (k_cache.dtype == "int4" and k_cache.graph.parallel_width == 1)
-    return is_there and k_cache.shape[3] in HEAD_DIMS
+    """Whether there is a kernel for this cache."""
+    return k_cache.dtype in _DTYPES and k_cache.shape[3] in HEAD_DIMS
 
 
 def split_outputs(graph: Graph, heads: int, head_dim: int, span: int) -> dict[str, Tensor]:
