@@ -1,29 +1,44 @@
-// attention_tile: attention of many rows on matrix units, for caches of 16-bit floats, on devices with many cores.
+// attention_tile: attention of many rows on matrix units, with every variant, on devices with many cores.
 //
-//   q, y (rows, heads, HEAD_DIM) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, HEAD_DIM) of type T
-//   row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0: from the start
+//   q, y (rows, heads, HEAD_DIM) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, HEAD_DIM) of type C, see
+//   cache_eight.h; row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r], window 0:
+//   from the start, and those of its block, see attention_range.h
+//   blocks (rows, 2) int32, sinks (heads,) float32, log_sum_exp (rows, heads) float32: each may be left out
 //
 // Grid: (heads, tiles of 64 rows). A simdgroup has 16 rows; all of them walk the positions that any row sees, a tile at
 // a time, which the threadgroup brings into its memory one tile ahead in registers. Queries and weights are rounded to
-// T, sums are float32. Rows of several sequences in a tile are taken one run of equal sequences after the other.
+// the operands' type T, sums are float32. Rows of several sequences in a tile are taken one run of equal sequences
+// after the other.
 #include <metal_stdlib>
 
 #include "include/attention_args.h"
 #include "include/attention_range.h"
 #include "include/attention_tile.h"
+#include "include/cache_eight.h"
 #include "include/rounded.h"
 using namespace metal;
+
+constant bool has_blocks [[function_constant(0)]];
+constant bool has_sinks [[function_constant(1)]];
+constant bool has_soft_cap [[function_constant(2)]];
+constant bool keeps_log_sum_exp [[function_constant(3)]];
 
 constant constexpr uint TILE_ROWS = 64;
 constant constexpr uint SIMDGROUP_ROWS = 16;
 constant constexpr uint TILE_THREADS = 128;
 constant constexpr uint QUERY_COLUMNS = 64;  // that are staged at a time
+constant constexpr float LOG2_E = 1.44269504f;
+constant constexpr float LN_2 = 0.693147181f;
 constant constexpr uint QUERY_STRIDE = QUERY_COLUMNS + 8;
 
 // How many positions a tile has, elements between its rows, and vectors of 16 bytes that a thread brings.
 template <uint HEAD_DIM>
 struct Tile {
-  enum : uint { KEYS = HEAD_DIM < 256 ? 32 : 16, STRIDE = HEAD_DIM + 8, FETCHED = KEYS * HEAD_DIM / 8 / TILE_THREADS };
+  enum : uint {
+    KEYS = HEAD_DIM < 192 ? 32 : 16,
+    STRIDE = HEAD_DIM + 8,
+    FETCHED = (KEYS * HEAD_DIM / 8 + TILE_THREADS - 1) / TILE_THREADS
+  };
 };
 
 // A thread's part of the tile under way.
@@ -41,22 +56,31 @@ struct Run {
   uint end;
 };
 
+// A sequence's keys and values of one head: rows `first_row` and on of the caches, which hold `elements` each.
+template <typename C>
+struct CacheRows {
+  device const C* keys;
+  device const C* values;
+  ulong elements;
+  ulong first_row;
+};
+
 // Positions from `first` on; zeros from `end` on, where the cache may hold anything.
-template <typename T, uint HEAD_DIM>
-inline void fetch_tile(device const T* keys, device const T* values, uint first, uint end, uint thread_index,
+template <typename C, uint HEAD_DIM>
+inline void fetch_tile(thread const CacheRows<C>& cache, uint first, uint end, uint thread_index,
                        thread FetchedTile<HEAD_DIM>& out) {
   constexpr uint VECTORS = HEAD_DIM / 8;
 #pragma unroll
   for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
     uint index = thread_index + i * TILE_THREADS;
-    ulong place = ulong(first) * VECTORS + index;
+    ulong eight = (cache.first_row + first) * VECTORS + index;
     bool is_there = first + index / VECTORS < end;
-    out.keys[i] = is_there ? ((device const uint4*)keys)[place] : uint4(0);
-    out.values[i] = is_there ? ((device const uint4*)values)[place] : uint4(0);
+    out.keys[i] = is_there ? CacheEight<C>::load(cache.keys, cache.elements, eight, HEAD_DIM) : uint4(0);
+    out.values[i] = is_there ? CacheEight<C>::load(cache.values, cache.elements, eight, HEAD_DIM) : uint4(0);
   }
 }
 
-template <typename T, uint HEAD_DIM>
+template <typename C, typename T, uint HEAD_DIM>
 inline void keep_tile(thread const FetchedTile<HEAD_DIM>& fetched, uint thread_index, threadgroup T* keys,
                       threadgroup T* values) {
   constexpr uint VECTORS = HEAD_DIM / 8;
@@ -64,8 +88,10 @@ inline void keep_tile(thread const FetchedTile<HEAD_DIM>& fetched, uint thread_i
   for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
     uint index = thread_index + i * TILE_THREADS;
     uint place = index / VECTORS * (VECTORS + 1) + index % VECTORS;
-    ((threadgroup uint4*)keys)[place] = fetched.keys[i];
-    ((threadgroup uint4*)values)[place] = fetched.values[i];
+    if (index < Tile<HEAD_DIM>::KEYS * VECTORS) {
+      ((threadgroup uint4*)keys)[place] = CacheEight<C>::operands(fetched.keys[i]);
+      ((threadgroup uint4*)values)[place] = CacheEight<C>::operands(fetched.values[i]);
+    }
   }
 }
 
@@ -76,16 +102,17 @@ inline void load_queries(constant AttentionTileArgs& args, device const float* q
                          threadgroup T* staged, uint lane, thread LeftMatrix<T>* queries) {
 #pragma unroll
   for (uint column = 0; column < HEAD_DIM; column += QUERY_COLUMNS) {
-    for (uint i = lane; i < SIMDGROUP_ROWS * QUERY_COLUMNS / 4; i += 32) {
-      uint row = i / (QUERY_COLUMNS / 4);
-      uint four = i % (QUERY_COLUMNS / 4);
+    const uint columns = HEAD_DIM - column < QUERY_COLUMNS ? HEAD_DIM - column : QUERY_COLUMNS;
+    for (uint i = lane; i < SIMDGROUP_ROWS * columns / 4; i += 32) {
+      uint row = i / (columns / 4);
+      uint four = i % (columns / 4);
       device const float* source = q + ulong(min(first_row + row, args.rows - 1)) * args.heads * HEAD_DIM;
       float4 values = ((device const float4*)(source + column))[four] * scale;
       *(threadgroup vec<T, 4>*)(staged + row * QUERY_STRIDE + four * 4) = rounded<T>(values);
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 #pragma unroll
-    for (uint k = 0; k < QUERY_COLUMNS; k += 16) {
+    for (uint k = 0; k < columns; k += 16) {
       load_left(queries[(column + k) / 16], staged + k, QUERY_STRIDE);
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
@@ -98,7 +125,8 @@ inline uint sequence_of(constant AttentionTileArgs& args, device const int* sequ
 
 // The run that begins with row `start` of the tile; writes what each row of the tile sees, nothing for other rows.
 inline Run find_run(constant AttentionTileArgs& args, device const int* positions, device const int* sequences,
-                    uint first_row, uint start, uint lane, uint simdgroup, threadgroup uint2* visible) {
+                    device const int2* blocks, uint first_row, uint start, uint lane, uint simdgroup,
+                    threadgroup uint2* visible) {
   uint count = min(TILE_ROWS, args.rows - first_row);
   uint sequence = sequence_of(args, sequences, first_row + start);
   uint differs = count;
@@ -112,7 +140,8 @@ inline Run find_run(constant AttentionTileArgs& args, device const int* position
   for (uint row = lane; row < TILE_ROWS; row += 32) {
     uint2 range = uint2(0);
     if (row >= start && row < run.stop) {
-      range = visible_range(uint(positions[first_row + row]), args.window, args.capacity, int2(0));
+      int2 block = has_blocks ? blocks[first_row + row] : int2(0);
+      range = visible_range(uint(positions[first_row + row]), args.window, args.capacity, block);
       run.begin = min(run.begin, range.x);
       run.end = max(run.end, range.y);
     }
@@ -125,9 +154,15 @@ inline Run find_run(constant AttentionTileArgs& args, device const int* position
   return run;
 }
 
+// What happens to scores besides: a sink, LOWEST_TILE_SCORE for none, and a cap; both as logarithms to base two.
+struct Scoring {
+  float sink;
+  float cap;
+};
+
 // The sums of a simdgroup's sixteen rows over what they see, and the rows' state.
-template <typename T, uint HEAD_DIM>
-inline void walk(thread const Run& run, device const T* keys, device const T* values,
+template <typename C, typename T, uint HEAD_DIM>
+inline void walk(thread const Run& run, thread const CacheRows<C>& cache, thread const Scoring& scoring,
                  thread const LeftMatrix<T>* queries, threadgroup const uint2* visible, threadgroup T* tile,
                  threadgroup float* scratch, uint thread_index, uint lane, thread TileRow& row,
                  thread SumMatrix* sums) {
@@ -136,6 +171,9 @@ inline void walk(thread const Run& run, device const T* keys, device const T* va
   threadgroup T* key_tile = tile;
   threadgroup T* value_tile = tile + KEYS * STRIDE;
   begin_rows(row, visible, lane);
+  if (has_sinks) {
+    add_sink(row, scoring.sink, lane);
+  }
   uint2 own = visible[lane % SIMDGROUP_ROWS];
   bool is_empty = own.x >= own.y;
   uint first_seen = simd_min(is_empty ? 0xFFFFFFFF : own.x);
@@ -147,13 +185,13 @@ inline void walk(thread const Run& run, device const T* keys, device const T* va
     fill_zero(sums[i]);
   }
   FetchedTile<HEAD_DIM> fetched;
-  fetch_tile<T, HEAD_DIM>(keys, values, run.begin, run.end, thread_index, fetched);
+  fetch_tile<C, HEAD_DIM>(cache, run.begin, run.end, thread_index, fetched);
   for (uint first = run.begin; first < run.end; first += KEYS) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    keep_tile<T, HEAD_DIM>(fetched, thread_index, key_tile, value_tile);
+    keep_tile<C, T, HEAD_DIM>(fetched, thread_index, key_tile, value_tile);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (first + KEYS < run.end) {
-      fetch_tile<T, HEAD_DIM>(keys, values, first + KEYS, run.end, thread_index, fetched);
+      fetch_tile<C, HEAD_DIM>(cache, first + KEYS, run.end, thread_index, fetched);
     }
     if (first >= last_seen || first + KEYS <= first_seen) {
       continue;
@@ -171,6 +209,9 @@ inline void walk(thread const Run& run, device const T* keys, device const T* va
         load_right_transposed(right, key_tile + i * 16 * STRIDE + k * 16, STRIDE);
         multiply_accumulate(scores[i], queries[k], right);
       }
+    }
+    if (has_soft_cap) {
+      cap_scores<KEYS / 16>(scores, scoring.cap);
     }
     LeftMatrix<T> weights[KEYS / 16];
     bool is_whole = first >= all_seen_from && first + KEYS <= all_seen_to;
@@ -197,11 +238,57 @@ struct TilePlace {
   uint simdgroup;
 };
 
+// The kernel's buffers.
+template <typename C>
+struct AttentionBuffers {
+  device const float* q;
+  device const C* k_cache;
+  device const C* v_cache;
+  device const int* positions;
+  device const int* sequences;
+  device const int2* blocks;
+  device const float* sinks;
+  device float* y;
+  device float* log_sum_exp;
+};
+
+// Writes what became of a run's rows.
 template <typename T, uint HEAD_DIM>
-inline void attend(constant AttentionTileArgs& args, device const float* q, device const T* k_cache,
-                   device const T* v_cache, device const int* positions, device const int* sequences, device float* y,
+inline void write_rows(constant AttentionTileArgs& args, thread const Run& run, thread const TilePlace& place,
+                       uint first_row, thread const TileRow& row, thread const SumMatrix* sums,
+                       threadgroup float* scratch, threadgroup float* sum, device float* y, device float* log_sum_exp) {
+  uint lane = place.lane;
+  store_inverse_totals(row, scratch, lane);
+  if (keeps_log_sum_exp) {
+    store_states(row, scratch + 16, lane);
+  }
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  float scale = scratch[lane / 2];
+  uint own = place.simdgroup * SIMDGROUP_ROWS + lane / 2;
+  bool is_written = own >= run.start && own < run.stop;
+  ulong head = ulong(first_row + own) * args.heads + place.head;
+  if (keeps_log_sum_exp && is_written && lane % 2 == 0) {
+    log_sum_exp[head] = (scratch[16 + lane / 2] + log2(scratch[32 + lane / 2])) * LN_2;
+  }
+  device float* target = y + head * HEAD_DIM + lane % 2 * 8;
+#pragma unroll
+  for (uint i = 0; i < HEAD_DIM / 16; i++) {
+    store_sum(sums[i], sum, 16);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    threadgroup const float4* values = (threadgroup const float4*)(sum + lane * 8);
+    if (is_written) {
+      *(device float4*)(target + i * 16) = values[0] * scale;
+      *(device float4*)(target + i * 16 + 4) = values[1] * scale;
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+  }
+}
+
+template <typename C, uint HEAD_DIM>
+inline void attend(constant AttentionTileArgs& args, thread const AttentionBuffers<C>& buffers,
                    thread const TilePlace& place, threadgroup uint4* memory, threadgroup float* scratch,
                    threadgroup uint2* visible) {
+  typedef typename CacheEight<C>::Operand T;
   constexpr uint SCRATCH = TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE;
   uint lane = place.lane;
   uint simdgroup = place.simdgroup;
@@ -212,63 +299,58 @@ inline void attend(constant AttentionTileArgs& args, device const float* q, devi
   uint first_row = (place.tiles - 1 - place.tile) * TILE_ROWS;
   uint own_row = first_row + simdgroup * SIMDGROUP_ROWS;
   uint kv_head = place.head / (args.heads / args.kv_heads);
-  constexpr float LOG2_E = 1.44269504f;
+  Scoring scoring = {has_sinks ? buffers.sinks[place.head] * LOG2_E : LOWEST_TILE_SCORE, args.soft_cap * LOG2_E};
+  ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * HEAD_DIM;
   LeftMatrix<T> queries[HEAD_DIM / 16];
-  load_queries<T, HEAD_DIM>(args, q + place.head * HEAD_DIM, own_row, args.scale * LOG2_E,
+  load_queries<T, HEAD_DIM>(args, buffers.q + place.head * HEAD_DIM, own_row, args.scale * LOG2_E,
                             tile + simdgroup * SIMDGROUP_ROWS * QUERY_STRIDE, lane, queries);
   uint count = min(TILE_ROWS, args.rows - first_row);
   for (uint start = 0; start < count;) {
-    Run run = find_run(args, positions, sequences, first_row, start, lane, simdgroup, visible);
+    Run run = find_run(args, buffers.positions, buffers.sequences, buffers.blocks, first_row, start, lane, simdgroup,
+                       visible);
     simdgroup_barrier(mem_flags::mem_threadgroup);
-    uint sequence = sequence_of(args, sequences, first_row + start);
+    uint sequence = sequence_of(args, buffers.sequences, first_row + start);
     ulong cache_row = (ulong(sequence) * args.kv_heads + kv_head) * args.capacity;
+    CacheRows<C> cache = {buffers.k_cache, buffers.v_cache, elements, cache_row};
     TileRow row;
     SumMatrix sums[HEAD_DIM / 16];
-    walk<T, HEAD_DIM>(run, k_cache + cache_row * HEAD_DIM, v_cache + cache_row * HEAD_DIM, queries, own_visible, tile,
-                      own_scratch, simdgroup * 32 + lane, lane, row, sums);
-    threadgroup float* inverse = own_scratch;
-    store_inverse_totals(row, inverse, lane);
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    float scale = inverse[lane / 2];
-    uint own = simdgroup * SIMDGROUP_ROWS + lane / 2;
-    bool is_written = own >= run.start && own < run.stop;
-    device float* target = y + (ulong(first_row + own) * args.heads + place.head) * HEAD_DIM + lane % 2 * 8;
-    threadgroup float* sum = (threadgroup float*)memory + simdgroup * 256;
-#pragma unroll
-    for (uint i = 0; i < HEAD_DIM / 16; i++) {
-      store_sum(sums[i], sum, 16);
-      simdgroup_barrier(mem_flags::mem_threadgroup);
-      threadgroup const float4* values = (threadgroup const float4*)(sum + lane * 8);
-      if (is_written) {
-        *(device float4*)(target + i * 16) = values[0] * scale;
-        *(device float4*)(target + i * 16 + 4) = values[1] * scale;
-      }
-      simdgroup_barrier(mem_flags::mem_threadgroup);
-    }
+    walk<C, T, HEAD_DIM>(run, cache, scoring, queries, own_visible, tile, own_scratch, simdgroup * 32 + lane, lane, row,
+                         sums);
+    write_rows<T, HEAD_DIM>(args, run, place, first_row, row, sums, own_scratch,
+                            (threadgroup float*)memory + simdgroup * 256, buffers.y, buffers.log_sum_exp);
     start = run.stop;
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 }
 
-template <typename T, uint HEAD_DIM>
+template <typename C, uint HEAD_DIM>
 [[max_total_threads_per_threadgroup(TILE_THREADS)]] kernel void attention_tile(
     constant AttentionTileArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
-    device const T* k_cache [[buffer(2)]], device const T* v_cache [[buffer(3)]],
+    device const C* k_cache [[buffer(2)]], device const C* v_cache [[buffer(3)]],
     device const int* positions [[buffer(4)]], device const int* sequences [[buffer(5)]], device float* y [[buffer(6)]],
+    device const int2* blocks [[buffer(7), function_constant(has_blocks)]],
+    device const float* sinks [[buffer(8), function_constant(has_sinks)]],
+    device float* log_sum_exp [[buffer(9), function_constant(keeps_log_sum_exp)]],
     uint2 group [[threadgroup_position_in_grid]], uint2 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint4 memory[2 * Tile<HEAD_DIM>::KEYS * Tile<HEAD_DIM>::STRIDE / 8];
   threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE];
   threadgroup uint2 visible[TILE_ROWS];
   TilePlace place = {group.x, group.y, groups.y, lane, simdgroup};
-  attend<T, HEAD_DIM>(args, q, k_cache, v_cache, positions, sequences, y, place, memory, scratch, visible);
+  AttentionBuffers<C> buffers = {q, k_cache, v_cache, positions, sequences, blocks, sinks, y, log_sum_exp};
+  attend<C, HEAD_DIM>(args, buffers, place, memory, scratch, visible);
 }
 
-#define INSTANTIATE_HEAD(host, T, HEAD_DIM) \
-  template [[host_name(host)]] kernel decltype(attention_tile<T, HEAD_DIM>) attention_tile<T, HEAD_DIM>;
-#define INSTANTIATE(name, T)                                \
-  INSTANTIATE_HEAD("attention_tile_" #name "_d64", T, 64)   \
-  INSTANTIATE_HEAD("attention_tile_" #name "_d128", T, 128) \
-  INSTANTIATE_HEAD("attention_tile_" #name "_d256", T, 256)
+#define INSTANTIATE_HEAD(host, C, HEAD_DIM) \
+  template [[host_name(host)]] kernel decltype(attention_tile<C, HEAD_DIM>) attention_tile<C, HEAD_DIM>;
+#define INSTANTIATE(name, C)                                \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d64", C, 64)   \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d80", C, 80)   \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d96", C, 96)   \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d128", C, 128) \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d192", C, 192) \
+  INSTANTIATE_HEAD("attention_tile_" #name "_d256", C, 256)
 INSTANTIATE(f16, half)
 INSTANTIATE(bf16, bfloat)
+INSTANTIATE(int8, char)
+INSTANTIATE(int4, Nibbles)

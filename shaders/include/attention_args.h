@@ -24,4 +24,5 @@ struct AttentionTileArgs {
   uint capacity;
   uint window;
   float scale;
+  float soft_cap;
 };

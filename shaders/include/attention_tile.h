@@ -6,6 +6,7 @@
 #pragma once
 
 #include "matrix_16x16.h"
+#include "soft_cap.h"
 
 constant constexpr float LOWEST_TILE_SCORE = -3.0e38f;
 
@@ -26,6 +27,22 @@ struct TileRow {
 
 inline void begin_rows(thread TileRow& row, threadgroup const uint2* visible, uint lane) {
   row = {visible[lane / 2], LOWEST_TILE_SCORE, 0.0f};
+}
+
+// A score, the same for all rows, that takes weight and has no value; called right after begin_rows.
+inline void add_sink(thread TileRow& row, float sink, uint lane) {
+  row.best = sink;
+  row.total = lane % 2 == 0 ? 1.0f : 0.0f;
+}
+
+template <uint PARTS>
+inline void cap_scores(thread SumMatrix* scores, float cap) {
+  for (uint i = 0; i < PARTS; i++) {
+    for (uint part = 0; part < 4; part++) {
+      scores[i].parts[part].thread_elements()[0] = capped(scores[i].parts[part].thread_elements()[0], cap);
+      scores[i].parts[part].thread_elements()[1] = capped(scores[i].parts[part].thread_elements()[1], cap);
+    }
+  }
 }
 
 // Turns the scores of PARTS * 16 positions from `first` on into weights, and scales `sums` down to the new best scores.
@@ -89,6 +106,15 @@ inline void store_inverse_totals(thread const TileRow& row, threadgroup float* i
   float total = row.total + simd_shuffle_xor(row.total, 1);
   if (lane % 2 == 0) {
     inverse[lane / 2] = 1.0f / total;
+  }
+}
+
+// Each of the sixteen rows' best score, then each one's sum of weights.
+inline void store_states(thread const TileRow& row, threadgroup float* states, uint lane) {
+  float total = row.total + simd_shuffle_xor(row.total, 1);
+  if (lane % 2 == 0) {
+    states[lane / 2] = row.best;
+    states[16 + lane / 2] = total;
   }
 }
 

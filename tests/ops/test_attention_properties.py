@@ -70,8 +70,8 @@ def naive(inputs: dict[str, Any], attributes: dict[str, Any]) -> tuple[Array, Ar
 
 def precision_of(inputs: dict[str, Any], variant: Variant) -> str:
     cache = inputs["k_cache"]
-    dtypes = {"float16": "float16", "uint16": "bfloat16"}
-    dtype = dtypes.get(cache.dtype.name, "other") if isinstance(cache, np.ndarray) else "other"
+    dtypes = {"float32": "float32", "float16": "float16", "uint16": "bfloat16"}
+    dtype = dtypes[cache.dtype.name] if isinstance(cache, np.ndarray) else "integers"
     head_dim, rows = as_doubles(cache).shape[3], inputs["q"].shape[0]
     return tolerances.attention_precision(variant.name, dtype, head_dim, rows, variant.name == "device")
 

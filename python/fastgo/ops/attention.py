@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
+from fastgo.ops import attention_tile
 from fastgo.ops.attention_split import attention_split
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
+from fastgo.ops.common import SIMD_WIDTH, Array
 
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
-_TILE_ROWS, _TILE_THREADS = 64, 128  # of attention_tile
-_TILE_HEAD_DIMS = (64, 128, 256)
-_TILE_DTYPES = ("f16", "bf16")
-_FEWEST_TILE_ROWS = 17
 _HEAD_DIM_STEPS = (32, 64, 128, 256)  # the shader's instantiations; a head uses the next larger one
 
 
@@ -26,7 +23,7 @@ def attention(
     start.
     """
     head_dim, rows = k_cache.shape[3], q.shape[0]
-    is_split = q.graph.parallel_width > 1 and 1 < rows < _FEWEST_TILE_ROWS
+    is_split = q.graph.parallel_width > 1 and 1 < rows < attention_tile.FEWEST_ROWS
     if head_dim > _HEAD_DIM_STEPS[-1] or is_split:
         return attention_split(q, k_cache, v_cache, positions, sequences, scale=scale, window=window)[0]
     y = q.graph.output("attention", q.shape)
@@ -35,36 +32,9 @@ def attention(
     return y
 
 
-def _tile_call(node: Node) -> KernelCall | None:
-    """The call of the form on matrix units, where the device is wide and rows, cache and heads suit it."""
-    q, k_cache = node.inputs["q"], node.inputs["k_cache"]
-    num_sequences, kv_heads, capacity, head_dim = k_cache.shape
-    rows, width = q.shape
-    if q.graph.parallel_width == 1 or rows < _FEWEST_TILE_ROWS:
-        return None
-    if k_cache.dtype not in _TILE_DTYPES or head_dim not in _TILE_HEAD_DIMS:
-        return None
-    arguments = {
-        "rows": rows,
-        "num_sequences": num_sequences,
-        "heads": width // head_dim,
-        "kv_heads": kv_heads,
-        "capacity": capacity,
-        "window": node.window,
-        "scale": node.scale,
-    }
-    return KernelCall(
-        f"attention_tile_{k_cache.dtype}_d{head_dim}",
-        {**node.inputs, **node.outputs},
-        arguments,
-        (width // head_dim, ceil_div(rows, _TILE_ROWS), 1),
-        (_TILE_THREADS, 1, 1),
-    )
-
-
 def _lower(node: Node) -> list[KernelCall]:
-    if (tile := _tile_call(node)) is not None:
-        return [tile]
+    if attention_tile.suits(node.inputs["q"], node.inputs["k_cache"]):
+        return [attention_tile.tile_call(node)]
     k_cache = node.inputs["k_cache"]
     num_sequences, kv_heads, capacity, head_dim = k_cache.shape
     rows, width = node.inputs["q"].shape

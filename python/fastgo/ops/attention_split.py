@@ -1,5 +1,7 @@
 """attention_split: attention with every variant, split over the context; attention_combine merges the parts.
 
+Many rows on wide devices are not split but go in tiles of rows (attention_tile), with the same variants.
+
 Soft cap (Gemma 2), sinks (gpt-oss), bidirectional blocks (Gemma 3's image tokens), log-sum-exp. Query heads that share
 a key head read each key and value once.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import Graph, KernelCall, Node, Op, Tensor
+from fastgo.ops import attention_tile
 from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
 
 _HEAD_DIM_STEPS = (64, 128, 192, 256, 512)  # the shader's instantiations; a head uses the next larger one
@@ -36,18 +39,24 @@ def attention_split(
     Returns y like q, and the log-sum-exp of the scores (rows, heads) float32. Row r sees the positions (positions[r] -
     window, positions[r]] of sequence sequences[r], window 0: all from the start, and those of blocks[r] = [begin, end)
     (rows, 2) int32, which holds its own position or is empty. `soft_cap` 0 is none. `sinks` (heads,) float32.
-    `splits`: into how many parts the context is cut, by default as many as fit the capacity or window.
+    `splits`: into how many parts the context is cut, by default as many as fit the capacity or window, or as
+    `attention_tile` has it.
     Raises ValueError for a head_dim that there is no kernel for.
     """
     head_dim, rows = k_cache.shape[3], q.shape[0]
     heads = q.shape[1] // head_dim
     if head_dim > _HEAD_DIM_STEPS[-1]:
         raise ValueError(f"head_dim {head_dim} is larger than attention_split's {_HEAD_DIM_STEPS[-1]}")
+    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
+    inputs |= {name: tensor for name, tensor in (("sinks", sinks), ("blocks", blocks)) if tensor is not None}
+    if splits is None and attention_tile.suits(q, k_cache):
+        outputs = {"log_sum_exp": q.graph.output("attention_log_sum_exp", (rows, heads))}
+        outputs["y"] = q.graph.output("attention", q.shape)
+        q.graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
+        return outputs["y"], outputs["log_sum_exp"]
     if splits is None:
         span = min(k_cache.shape[2], window) if window and blocks is None else k_cache.shape[2]
         splits = min(_MAX_SPLITS, ceil_div(span, _WIDE_PART if q.graph.parallel_width > 1 else _PART))
-    inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
-    inputs |= {name: tensor for name, tensor in (("sinks", sinks), ("blocks", blocks)) if tensor is not None}
     outputs = {**part_outputs(q.graph, rows, heads, splits, head_dim), "y": q.graph.output("attention", q.shape)}
     q.graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
     return outputs["y"], outputs["log_sum_exp"]
@@ -64,6 +73,8 @@ def part_outputs(graph: Graph, rows: int, heads: int, splits: int, head_dim: int
 
 
 def _lower(node: Node) -> list[KernelCall]:
+    if "partial" not in node.outputs:
+        return [attention_tile.tile_call(node, node.soft_cap)]
     k_cache, blocks, sinks = node.inputs["k_cache"], node.inputs.get("blocks"), node.inputs.get("sinks")
     num_sequences, kv_heads, capacity, head_dim = k_cache.shape
     rows, heads, splits, _ = node.outputs["partial"].shape

@@ -89,6 +89,7 @@ ATTENTION = (
     (150, 2, 1, 256, 150, 0, 0),
     (40, 2, 1, 64, 1200, 1100, 0),
     (20, 2, 1, 256, 1300, 1234, 700),
+    (18, 2, 1, 192, 40, 20, 0),
 )
 
 # As above, for the form in tiles: whole and short tiles, windows inside and across them, long contexts.
@@ -100,6 +101,9 @@ ATTENTION_TILE = (
     (90, 6, 3, 128, 90, 0, 37),
     (33, 2, 1, 256, 700, 600, 512),
     (128, 2, 1, 64, 512, 384, 1),
+    (40, 4, 2, 80, 90, 30, 0),
+    (70, 2, 1, 96, 110, 33, 37),
+    (33, 2, 1, 192, 300, 250, 0),
 )
 
 # As above: the head sizes of models, groups of one, four and others, parts that stay empty.
@@ -122,6 +126,9 @@ ROPE_CACHE = (
     (9, 4, 4, 20, 32, 0),
     (64, 4, 2, 128, 80, 11),
     (3, 8, 1, 80, 4000, 3900),
+    (2, 2, 1, 96, 20, 7),
+    (1, 4, 2, 192, 20, 9),
+    (2, 2, 1, 512, 20, 3),
 )
 
 # (heads, kv_heads, head_dim, capacity, position, window): the first position, windows, groups of many sizes

@@ -28,6 +28,23 @@ METAL_FUNC void begin_rows(TileRow& row, const uint2* visible, uint lane) {
   }
 }
 
+METAL_FUNC void add_sink(TileRow& row, float sink, uint lane) {
+#pragma unroll
+  for (uint r = 0; r < 2; r++) {
+    row.best[r] = sink;
+    row.total[r] = lane % 4 == 0 ? 1.0f : 0.0f;
+  }
+}
+
+template <uint PARTS>
+METAL_FUNC void cap_scores(SumMatrix* scores, float cap) {
+#pragma unroll
+  for (uint i = 0; i < PARTS * 8; i++) {
+    float& score = scores[i / 8].elements[i % 8];
+    score = cap * ::tanhf(score / cap);
+  }
+}
+
 namespace cuda {
 
 METAL_FUNC float fast_exp2(float x) {
@@ -91,6 +108,19 @@ METAL_FUNC void weigh(const SumMatrix* scores, uint first, bool is_whole, TileRo
   if (::__any_sync(cuda::all_lanes, factor[0] != 1.0f || factor[1] != 1.0f)) {
 #pragma unroll
     for (uint i = 0; i < SUMS * 8; i++) sums[i / 8].elements[i % 8] *= factor[i / 2 % 2];
+  }
+}
+
+METAL_FUNC void store_states(const TileRow& row, float* states, uint lane) {
+#pragma unroll
+  for (uint r = 0; r < 2; r++) {
+    float total = row.total[r];
+    total += ::__shfl_xor_sync(cuda::all_lanes, total, 1);
+    total += ::__shfl_xor_sync(cuda::all_lanes, total, 2);
+    if (lane % 4 == 0) {
+      states[lane / 4 + r * 8] = row.best[r];
+      states[16 + lane / 4 + r * 8] = total;
+    }
   }
 }
 
