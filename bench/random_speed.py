@@ -36,7 +36,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     tests += [SpeedTest("pp", tokens, 0) for tokens in options.prefill]
     kernels, in_pass = [], []
     if options.kernels:
-        in_pass = stage_times(engine, options.depth, 5 * options.repeats)
+        for batch in options.batch:
+            in_pass += stage_times(engine, options.depth, 5 * options.repeats, batch)
         kernels += KernelBench(engine, options.depth, 1, options.repeats, limits).rows()
         kernels += KernelBench(engine, 0, max(options.prefill), 3, limits).rows() if options.prefill else []
     return {

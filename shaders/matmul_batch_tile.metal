@@ -1,44 +1,45 @@
-// matmul_batch_tile: y = act(x W^T + bias) for a few rows, in pairs of tiles of sixteen outputs, on devices with many
-// cores.
+// matmul_batch_tile: y = act(x W^T + bias) for a few rows, in tiles of sixteen outputs, on devices with many cores.
 //
-//   x (rows, columns) float32, W (outputs, columns) of a format with tiles, bias (outputs,) and y (rows, outputs)
-//   float32; columns a multiple of 32
+//   x (eights of rows, chunks of 32 columns) as rounded_rows.h has them, W (outputs, columns) of a format with tiles,
+//   bias (outputs,) and y (rows, outputs) float32; columns a multiple of 32
 //
-// Grid: (groups of pairs of tiles, eights of rows); batch_parts simdgroups share the columns of a pair.
+// Grid: (groups of TILES tiles, eights of rows); the batch_parts simdgroups share the columns.
 #include "include/batch_tile_sums.h"
 #include "include/finish.h"
 #include "include/matmul_args.h"
 
-template <typename Format>
+template <typename Format, uint TILES>
 [[max_total_threads_per_threadgroup(MAX_BATCH_THREADS)]] kernel void matmul_batch_tile(
     constant MatmulBatchTileArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
-    device const float* x [[buffer(2)]], device float* y [[buffer(3)]],
+    device const uint4* x [[buffer(2)]], device float* y [[buffer(3)]],
     device const float* bias [[buffer(4), function_constant(has_bias)]], uint2 group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  threadgroup uint4 memory[MAX_BATCH_SIMDGROUPS * BATCH_TILE_VECTORS];
-  BatchPlace place = batch_place(group.x, lane, simdgroup);
-  uint first_output = place.pair * BATCH_TILES * TILE_OUTPUTS;
-  Weights weights = {weight, args.planes};
-  TilePair pair = {{weights, weights}, {first_output, first_output + TILE_OUTPUTS}, args.outputs};
-  uint first_row = group.y * BATCH_TILE_ROWS;
-  uint rows = min(BATCH_TILE_ROWS, args.rows - first_row);
-  BatchSums sums;
-  accumulate_batch<Format>(pair, x + ulong(first_row) * batch_columns, rows, place,
-                           memory + simdgroup * BATCH_TILE_VECTORS, sums);
-  gather_batch(sums, place, memory);
-  if (place.part != 0) {
-    return;
+  BATCH_TILE_MEMORY(TILES);
+  BatchPlace place = {lane, simdgroup};
+  uint first_output = group.x * TILES * TILE_OUTPUTS;
+  BatchTiles<TILES> tiles;
+  for (uint i = 0; i < TILES; i++) {
+    tiles.matrices[i] = {weight, args.planes};
+    tiles.first_outputs[i] = first_output + i * TILE_OUTPUTS;
   }
-  uint output = first_output + lane;
-  for (uint row = 0; row < rows; row++) {
-    float total = batch_result(memory, place, lane / TILE_OUTPUTS, lane % TILE_OUTPUTS, row);
-    if (output < args.outputs) {
-      y[ulong(first_row + row) * args.outputs + output] = finished(total, bias, output);
+  tiles.outputs = args.outputs;
+  BatchSums<TILES> sums;
+  accumulate_batch<Format, TILES>(tiles, x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS, place,
+                                  memory + simdgroup * BatchMemory<TILES>::VECTORS, sums);
+  gather_batch<TILES>(sums, place, memory);
+  uint first_row = group.y * ROUNDED_ROWS;
+  uint rows = min(ROUNDED_ROWS, args.rows - first_row);
+  for (uint row = simdgroup; row < rows; row += batch_parts) {
+    for (uint i = lane; i < TILES * TILE_OUTPUTS && first_output + i < args.outputs; i += 32) {
+      y[ulong(first_row + row) * args.outputs + first_output + i] =
+          finished(batch_result<TILES>(memory, i, row), bias, first_output + i);
     }
   }
 }
 
-#define INSTANTIATE(name, Format) \
-  template                        \
-      [[host_name("matmul_batch_tile_" #name)]] kernel decltype(matmul_batch_tile<Format>) matmul_batch_tile<Format>;
+#define INSTANTIATE_TILES(host, Format, TILES) \
+  template [[host_name(host)]] kernel decltype(matmul_batch_tile<Format, TILES>) matmul_batch_tile<Format, TILES>;
+#define INSTANTIATE(name, Format)                              \
+  INSTANTIATE_TILES("matmul_batch_tile_" #name "_t2", Format, 2) \
+  INSTANTIATE_TILES("matmul_batch_tile_" #name "_t4", Format, 4)
 FOR_EACH_TILE_FORMAT(INSTANTIATE)

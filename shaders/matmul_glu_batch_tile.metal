@@ -1,34 +1,48 @@
-// matmul_glu_batch_tile: y = act(x Wgate^T) * (x Wup^T) for a few rows, as matmul_batch_tile; a pair is a tile of each.
+// matmul_glu_batch_tile: y = act(x Wgate^T) * (x Wup^T) for a few rows, as matmul_batch_tile.
 //
-//   x (rows, columns) float32, Wgate and Wup (outputs, columns) of one format with tiles, y (rows, outputs) float32
+//   x as there, Wgate and Wup (outputs, columns) of one format with tiles; y (rows, outputs) float32, or `rounded`, the
+//   same as rounded_rows.h has it, outputs then being a multiple of 32
+//
+// Grid: (32 outputs, which are two tiles of each matrix and one chunk of what is rounded, eights of rows).
 #include "include/activation.h"
 #include "include/batch_tile_sums.h"
 #include "include/matmul_args.h"
 
+constant bool rounds_output [[function_constant(2)]];
+constant bool keeps_floats = !rounds_output;
+constant constexpr uint GLU_TILES = 4;
+
 template <typename Format>
 [[max_total_threads_per_threadgroup(MAX_BATCH_THREADS)]] kernel void matmul_glu_batch_tile(
     constant MatmulGluBatchTileArgs& args [[buffer(0)]], device const uchar* gate [[buffer(1)]],
-    device const uchar* up [[buffer(2)]], device const float* x [[buffer(3)]], device float* y [[buffer(4)]],
+    device const uchar* up [[buffer(2)]], device const uint4* x [[buffer(3)]],
+    device float* y [[buffer(4), function_constant(keeps_floats)]],
+    device uint4* rounded [[buffer(5), function_constant(rounds_output)]],
     uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  threadgroup uint4 memory[MAX_BATCH_SIMDGROUPS * BATCH_TILE_VECTORS];
-  BatchPlace place = batch_place(group.x, lane, simdgroup);
-  uint first_output = place.pair * TILE_OUTPUTS;
-  TilePair pair = {{{gate, args.gate_planes}, {up, args.up_planes}}, {first_output, first_output}, args.outputs};
-  uint first_row = group.y * BATCH_TILE_ROWS;
-  uint rows = min(BATCH_TILE_ROWS, args.rows - first_row);
-  BatchSums sums;
-  accumulate_batch<Format>(pair, x + ulong(first_row) * batch_columns, rows, place,
-                           memory + simdgroup * BATCH_TILE_VECTORS, sums);
-  gather_batch(sums, place, memory);
-  uint output = first_output + lane % TILE_OUTPUTS;
-  if (place.part != 0 || output >= args.outputs) {
-    return;
-  }
-  for (uint row = lane / TILE_OUTPUTS; row < rows; row += 2) {
-    float gate_value = batch_result(memory, place, 0, lane % TILE_OUTPUTS, row);
-    float up_value = batch_result(memory, place, 1, lane % TILE_OUTPUTS, row);
-    y[ulong(first_row + row) * args.outputs + output] = activate(args.activation, gate_value) * up_value;
+  BATCH_TILE_MEMORY(GLU_TILES);
+  BatchPlace place = {lane, simdgroup};
+  uint first_output = group.x * 2 * TILE_OUTPUTS;
+  Weights gates = {gate, args.gate_planes};
+  Weights ups = {up, args.up_planes};
+  uint second_output = first_output + TILE_OUTPUTS;
+  BatchTiles<GLU_TILES> tiles = {
+      {gates, gates, ups, ups}, {first_output, second_output, first_output, second_output}, args.outputs};
+  BatchSums<GLU_TILES> sums;
+  accumulate_batch<Format, GLU_TILES>(tiles, x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS, place,
+                                      memory + simdgroup * BatchMemory<GLU_TILES>::VECTORS, sums);
+  gather_batch<GLU_TILES>(sums, place, memory);
+  uint first_row = group.y * ROUNDED_ROWS;
+  uint rows = min(ROUNDED_ROWS, args.rows - first_row);
+  for (uint row = simdgroup; row < rows; row += batch_parts) {
+    float gate_value = batch_result<GLU_TILES>(memory, lane, row);
+    float up_value = batch_result<GLU_TILES>(memory, 2 * TILE_OUTPUTS + lane, row);
+    float value = activate(args.activation, gate_value) * up_value;
+    if (rounds_output) {
+      store_rounded(rounded, args.outputs / ROUNDED_COLUMNS, first_row + row, group.x, lane, value);
+    } else if (first_output + lane < args.outputs) {
+      y[ulong(first_row + row) * args.outputs + first_output + lane] = value;
+    }
   }
 }
 

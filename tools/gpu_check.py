@@ -104,8 +104,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             )
     lines += ["", f"{'model':20} {'microseconds within a decode pass: a layer, then the tail':60} {'us':>7}"]
     for row in rows:
-        lines += [f"{row['model']:20} {s['kernel']:60} {s['seconds'] * 1e6:7.2f}" for s in row["stages_in_pass"]]
+        lines += [f"{stage_model(row, s):20} {s['kernel']:60} {s['seconds'] * 1e6:7.2f}" for s in row["stages_in_pass"]]
     return "\n".join(lines)
+
+
+def stage_model(row: dict[str, Any], stage: dict[str, Any]) -> str:
+    return str(row["model"]) + (f" x{stage['batch']}" if stage["batch"] > 1 else "")
 
 
 def decode_bytes(row: dict[str, Any]) -> float:

@@ -79,9 +79,11 @@ TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolu
 
 
 def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int, is_wide: bool = False) -> str:
-    """What attention computes with: a key of KERNELS. `is_wide`: with a GPU's kernels, tiles of many rows."""
+    """What attention computes with: a key of KERNELS. `is_wide`: with a GPU's kernels, on matrix units."""
     if is_wide and rows > 16 and cache != "float32" and head_dim in (64, 80, 96, 128, 192, 256):
         return "bfloat16" if cache == "bfloat16" else "float16"
+    if is_wide and rows > 1 and cache in ("float16", "bfloat16") and head_dim in (64, 128):
+        return cache
     is_rounded = instruction_set in ("avx512_bf16", "avx512_amx")
     if is_rounded and cache == "float16" and head_dim % 32 == 0 and rows > 16:
         return "bfloat16"
@@ -94,7 +96,7 @@ def matmul_precision(instruction_set: str, format: str, rows: int) -> str:
         return "bfloat16"
     if instruction_set == "avx512_amx" and rows > 16 and format != "f32":
         return "bfloat16"
-    if instruction_set == "device" and rows == 1 and get_format(format).kernel in TILE_FORMATS:
+    if instruction_set == "device" and rows <= 16 and get_format(format).kernel in TILE_FORMATS:
         return "int16 activations"
     if get_format(format).group_size is not None:
         return "float32"

@@ -19,6 +19,16 @@ struct AttentionSplitArgs {
   float soft_cap;
 };
 
+struct AttentionSplitTileArgs {
+  uint num_sequences;
+  uint heads;
+  uint kv_heads;
+  uint capacity;
+  uint window;
+  uint splits;
+  float scale;
+};
+
 struct AttentionCombineArgs {
   uint heads;
   uint head_dim;

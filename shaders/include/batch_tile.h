@@ -1,85 +1,106 @@
-// Two tiles of sixteen outputs for up to eight rows of inputs, which a simdgroup computes together from packed weights.
+// Tiles of sixteen outputs for up to eight rows of rounded inputs, which a simdgroup computes together from packed
+// weights.
 //
 // Weights lie as in row_tile.h: lane l has chunk l % 4 of a step of four, of rows l / 4 and l / 4 + 8 of each tile.
-// Here a lane keeps its parts of all rows, and four neighbouring lanes are added at the end. On NVIDIA a step is
-// products of matrices: compat/metal_cuda/batch_tile.h.
+// Inputs are those of rounded_rows.h. Here a lane keeps its parts of all rows, and four neighbouring lanes are added at
+// the end. On NVIDIA a step is products of matrices: compat/metal_cuda/batch_tile.h.
 #pragma once
 
+#include "rounded_rows.h"
 #include "row_tile_format.h"
-
-constant constexpr uint BATCH_TILES = 2;
-constant constexpr uint BATCH_TILE_ROWS = 8;
-// Vectors of 16 bytes that a simdgroup needs: for a tile's weights on their way, later for its results.
-constant constexpr uint BATCH_TILE_VECTORS = 80;
-
-// A lane's weights of one step: rows l / 4 and l / 4 + 8 of the first tile, then of the second.
-template <typename Format>
-struct BatchStep {
-  uint4 bits[BATCH_TILES * 2];
-  TileFormat<Format> format[BATCH_TILES * 2];
-};
 
 #ifndef __SOFTMETAL_CUDA__
 
-struct BatchSums {
-  float2 rows[BATCH_TILES][BATCH_TILE_ROWS];
+// `DEPTH` steps of weights are under way. VECTORS of 16 bytes are what a simdgroup needs of threadgroup memory, RESULTS
+// floats lie between the rows of its results in there.
+template <uint TILES>
+struct BatchMemory {
+  enum : uint { DEPTH = 2, SLOT = 0, RESULTS = TILES * 16 + 4, VECTORS = TILES * 32 + 8 };
 };
 
-inline void clear(thread BatchSums& sums) {
-  for (uint i = 0; i < BATCH_TILES * BATCH_TILE_ROWS; i++) {
-    sums.rows[i / BATCH_TILE_ROWS][i % BATCH_TILE_ROWS] = float2(0.0f);
+template <uint TILES>
+struct BatchBits {
+  uint4 words[TILES * 2];
+};
+
+// Starts to bring number i of a lane's vectors of a step.
+template <uint TILES>
+inline void fetch_bits(device const uint4* source, uint i, uint, threadgroup uint4*, thread BatchBits<TILES>& bits) {
+  bits.words[i] = *source;
+}
+// All of a step's vectors are on their way; and: the oldest step has come.
+inline void end_fetch() {}
+template <uint TILES>
+inline void await_fetched() {}
+
+template <uint TILES>
+struct BatchSums {
+  float2 rows[TILES][ROUNDED_ROWS];
+};
+
+template <uint TILES>
+inline void clear(thread BatchSums<TILES>& sums) {
+  for (uint i = 0; i < TILES * ROUNDED_ROWS; i++) {
+    sums.rows[i / ROUNDED_ROWS][i % ROUNDED_ROWS] = float2(0.0f);
   }
 }
 
-inline float row_dot(uint4 bits, thread const float4* inputs) {
-  float4 sums = float4(0.0f);
-  for (uint i = 0; i < 4; i++) {
-    uint word = bits[i];
-    sums += nibbles_minus_8(uint4(word << 19, word << 11, word << 3, word >> 5)) * inputs[i];
-    sums += nibbles_minus_8(uint4(word << 15, word << 7, word >> 1, word >> 9)) * inputs[i + 4];
+// What a lane multiplies its weights of a step with: its own chunk of all rows; none beyond the last.
+struct BatchInputs {
+  device const uint4* chunk;
+};
+
+inline void load_inputs(device const uint4* rounded, uint chunks, uint step, uint lane, thread BatchInputs& inputs) {
+  uint chunk = step * TILE_LANES + lane % TILE_LANES;
+  inputs.chunk = chunk < chunks ? rounded + chunk * ROUNDED_VECTORS : nullptr;
+}
+
+inline int4 four_integers(uint upper, uint lower) {
+  return int4(as_type<char4>(upper)) * 256 + int4(as_type<char4>(lower));
+}
+
+inline int row_dot(uint4 bits, device const uint4* row) {
+  int4 sums = int4(0);
+  uint4 shifts = uint4(0, 8, 16, 24);
+  for (uint t = 0; t < 4; t++) {
+    uint4 bytes = row[t];
+    int4 low = int4((uint4(bits[t]) >> shifts) & 15) - 8;
+    int4 high = int4((uint4(bits[t]) >> (shifts + 4)) & 15) - 8;
+    sums += low * four_integers(bytes.x, bytes.z) + high * four_integers(bytes.y, bytes.w);
   }
   return (sums.x + sums.y) + (sums.z + sums.w);
 }
 
-// Adds a step's products with `rows` rows of x, `columns` apart.
-template <typename Format>
-inline void accumulate_step(thread const BatchStep<Format>& now, device const float* x, uint rows, uint columns,
-                            uint step, uint lane, threadgroup uint4*, thread BatchSums& sums) {
-  uint chunk = step * TILE_LANES + lane % TILE_LANES;
-  if (chunk * CHUNK_COLUMNS >= columns) {
+// Adds a step's products. `Step` has `bits` and `format`.
+template <uint TILES, typename Step>
+inline void accumulate_step(thread const Step& now, thread const BatchInputs& inputs, threadgroup const uint4*, uint,
+                            thread BatchSums<TILES>& sums) {
+  if (inputs.chunk == nullptr) {
     return;
   }
-  for (uint row = 0; row < rows; row++) {
-    device const float4* source = (device const float4*)(x + ulong(row) * columns + chunk * CHUNK_COLUMNS);
-    float4 inputs[8];
-    float4 total = float4(0.0f);
-    for (uint i = 0; i < 8; i++) {
-      inputs[i] = source[i];
-      total += inputs[i];
-    }
-    float sum = (total.x + total.y) + (total.z + total.w);
-    for (uint tile = 0; tile < BATCH_TILES; tile++) {
-      for (uint half_tile = 0; half_tile < 2; half_tile++) {
-        uint i = tile * 2 + half_tile;
-        float product = now.format[i].scale() * row_dot(now.bits[i], inputs);
-        sums.rows[tile][row][half_tile] +=
-            TileFormat<Format>::HAS_SHIFT ? product + now.format[i].shift() * sum : product;
-      }
+  device const RoundedFacts* facts = (device const RoundedFacts*)(inputs.chunk + ROUNDED_BYTES);
+  for (uint row = 0; row < ROUNDED_ROWS; row++) {
+    float scale = facts[row].scale;
+    float sum = scale * float(facts[row].sum);
+    for (uint i = 0; i < TILES * 2; i++) {
+      float product = now.format[i].scale() * scale * float(row_dot(now.bits.words[i], inputs.chunk + row * 4));
+      sums.rows[i / 2][row][i % 2] += now.format[i].HAS_SHIFT ? product + now.format[i].shift() * sum : product;
     }
   }
 }
 
-// Result `tile`, `output`, `row` goes to place (tile * 16 + output) * 8 + row.
-inline void store_sums(thread const BatchSums& sums, uint lane, threadgroup float* results) {
-  for (uint tile = 0; tile < BATCH_TILES; tile++) {
-    for (uint row = 0; row < BATCH_TILE_ROWS; row++) {
+// Result `tile`, `output`, `row` goes to place row * RESULTS + tile * 16 + output.
+template <uint TILES>
+inline void store_sums(thread const BatchSums<TILES>& sums, uint lane, threadgroup float* results) {
+  for (uint tile = 0; tile < TILES; tile++) {
+    for (uint row = 0; row < ROUNDED_ROWS; row++) {
       float2 total = sums.rows[tile][row];
       total += simd_shuffle_xor(total, 1);
       total += simd_shuffle_xor(total, 2);
       if (lane % TILE_LANES == 0) {
-        uint place = (tile * TILE_OUTPUTS + lane / TILE_LANES) * BATCH_TILE_ROWS + row;
+        uint place = row * BatchMemory<TILES>::RESULTS + tile * TILE_OUTPUTS + lane / TILE_LANES;
         results[place] = total.x;
-        results[place + 8 * BATCH_TILE_ROWS] = total.y;
+        results[place + 8] = total.y;
       }
     }
   }

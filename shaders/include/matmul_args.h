@@ -60,7 +60,7 @@ struct MatmulGluVectorTileArgs {
   uint activation;
 };
 
-// A few rows in pairs of tiles; columns and parts are function constants.
+// A few rows in tiles of sixteen outputs; columns and parts are function constants.
 struct MatmulBatchTileArgs {
   uint rows;
   uint outputs;

@@ -18,6 +18,7 @@ from fastgo.engine.devices import open_device, parallel_width
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import PASSES
+from fastgo.ops import batch_matmul
 from fastgo.ops.add import add
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.adjust_logits import adjust_logits
@@ -113,8 +114,14 @@ def _in_place_norm(op: Any, graph: Graph, t: Tensors, attributes: Attributes) ->
 
 
 def _matmul_glu(graph: Graph, t: Tensors, attributes: Attributes) -> dict[str, Tensor]:
+    """The fused node itself; for a few rows of a wide device the pass makes it."""
     outputs = {"y": graph.output("y", (t["x"].shape[0], t["gate"].shape[0]))}
-    graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
+    if batch_matmul.suits(t["x"].shape[0], t["gate"]):
+        outputs = {"y": glu(matmul(t["x"], t["gate"]), matmul(t["x"], t["up"]), **attributes)}
+        graph.results.append(outputs["y"])
+        assert PASSES["matmul_glu"](graph) == 1
+    else:
+        graph.add_node(MATMUL_GLU, dict(t), outputs, **attributes)
     return outputs
 
 

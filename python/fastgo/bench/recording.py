@@ -32,15 +32,19 @@ class RecordedCall:
 
 
 class PassRecorder(StepBuilder):
-    """Records passes of an engine for a timeline of `positions` tokens."""
+    """Records passes of an engine for a timeline of `positions` tokens, or for several `sequences` of that length."""
 
-    def __init__(self, engine: Engine, positions: int) -> None:
+    def __init__(self, engine: Engine, positions: int, sequences: int = 1) -> None:
         self.engine = engine
-        self.state = State(engine.device, positions)
-        self.state.expect([Sampling()], engine.config.vocab_size)  # greedy: with the exact head where there is one
+        self.sequences = sequences
+        self.state = State(engine.device, positions, sequences)
+        # Greedy: with the exact head where there is one.
+        self.state.expect([Sampling()] * sequences, engine.config.vocab_size)
         self._ids = np.random.default_rng(0).integers(0, engine.config.vocab_size, MAX_ROWS)
         capacity = cache_capacity(positions, engine.config.max_position_embeddings)
-        super().__init__(engine, self.state, KvCache(engine.device, engine.config, capacity, engine.cache_dtype))
+        super().__init__(
+            engine, self.state, KvCache(engine.device, engine.config, capacity, engine.cache_dtype, sequences)
+        )
 
     def with_layers(self, layers: int) -> PassRecorder:
         """A recorder of the same model, state and cache, cut off after its first `layers` layers."""
@@ -64,20 +68,33 @@ class PassRecorder(StepBuilder):
         graph.nodes = nodes
         return recorded
 
-    def run(self, programs: Sequence[_fastmetal.Program], first_position: int, rows: int) -> float:
-        """Runs `programs` one after the other over these positions; returns the device's seconds."""
-        self.state.set_sampling(Sampling())
-        self.state.tokens[:rows] = self._ids[:rows]
+    def run(self, programs: Sequence[_fastmetal.Program], first_position: int, rows: int, sequence: int = 0) -> float:
+        """Runs `programs` one after the other over these positions of a sequence; returns the device's seconds."""
         self.state.positions[:rows] = np.arange(first_position, first_position + rows)
+        self.state.sequences[:rows] = sequence
+        return self._run(programs, rows)
+
+    def run_together(self, programs: Sequence[_fastmetal.Program], position: int) -> float:
+        """As `run`, over one position of every sequence."""
+        self.state.positions[: self.sequences] = position
+        self.state.sequences[: self.sequences] = range(self.sequences)
+        return self._run(programs, self.sequences)
+
+    def _run(self, programs: Sequence[_fastmetal.Program], rows: int) -> float:
+        for sequence in range(self.sequences):
+            self.state.set_sampling(Sampling(), (), sequence)
+        self.state.tokens[:rows] = self._ids[:rows]
         submission = self.engine.device.submit(programs)
         submission.wait()
         return submission.device_seconds
 
     def fill(self, depth: int) -> None:
-        """Fills the cache with keys and values of `depth` tokens."""
+        """Fills the cache of every sequence with keys and values of `depth` tokens."""
         for begin in range(0, depth, MAX_ROWS):
             rows = min(MAX_ROWS, depth - begin)
-            self.run([self.build(rows, Output.NOTHING).program], begin, rows)
+            program = self.build(rows, Output.NOTHING).program
+            for sequence in range(self.sequences):
+                self.run([program], begin, rows, sequence)
 
 
 def _single(node: Node, call: KernelCall) -> Node:

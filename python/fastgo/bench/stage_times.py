@@ -19,12 +19,15 @@ from fastgo.graph.dag import Graph, Node, Storage
 _TAIL_NODES = 4  # final norm, head and sampling
 
 
-def stage_times(engine: Engine, depth: int, repeats: int) -> list[dict[str, Any]]:
-    """One row of JSON a node of a decode pass at position `depth`, in the pass's order; `repeats` at least 3."""
-    recorder = PassRecorder(engine, depth + 1)
+def stage_times(engine: Engine, depth: int, repeats: int, batch: int = 1) -> list[dict[str, Any]]:
+    """One row of JSON a node of a decode pass of `batch` sequences at position `depth`, in the pass's order.
+
+    `repeats` is at least 3.
+    """
+    recorder = PassRecorder(engine, depth + 1, batch)
     with device_errors():
         recorder.fill(depth)
-        graph = recorder.graph(1, Output.NEXT_TOKEN)
+        graph = recorder.graph(batch, Output.NEXT_TOKEN if batch == 1 else Output.NEXT_TOKENS)
         wanted = _measured_nodes(graph)
         lowering = recorder.lowering(graph)
         nodes, programs = graph.nodes, {}
@@ -37,6 +40,7 @@ def stage_times(engine: Engine, depth: int, repeats: int) -> list[dict[str, Any]
     return [
         {
             "test": "stage in the pass",
+            "batch": batch,
             "depth": depth,
             "kernel": " + ".join(names[i]),
             "place": "tail" if i >= len(nodes) - _TAIL_NODES else "layer",
@@ -61,5 +65,5 @@ def _writes_cache(node: Node) -> bool:
 
 
 def _seconds(recorder: PassRecorder, program: _fastmetal.Program, depth: int, repeats: int) -> float:
-    recorder.run([program], depth, 1)
-    return statistics.median(recorder.run([program], depth, 1) for _ in range(repeats))
+    recorder.run_together([program], depth)
+    return statistics.median(recorder.run_together([program], depth) for _ in range(repeats))

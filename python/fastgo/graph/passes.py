@@ -13,6 +13,8 @@ from fastgo.ops import combine_matmul, matmul_group, matmul_split
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import ATTENTION
+from fastgo.ops.attention_split import ATTENTION_SPLIT, has_whole_chunks
+from fastgo.ops.batch_matmul import BATCH_MATMUL, BATCH_MATMUL_GLU
 from fastgo.ops.dropout import DROPOUT
 from fastgo.ops.glu import GLU
 from fastgo.ops.matmul import MATMUL
@@ -24,6 +26,7 @@ from fastgo.ops.norm_matmul_group import NORM_MATMUL_GROUP, suits
 from fastgo.ops.rms_norm import RMS_NORM
 from fastgo.ops.rope_attention import ROPE_ATTENTION, has_kernel, split_outputs
 from fastgo.ops.rope_cache import ROPE_CACHE
+from fastgo.ops.rounded_rows import NORM_ROUND, ROUND_ROWS, may_norm
 from fastgo.ops.sandwich_norm import SANDWICH_NORM
 
 
@@ -76,7 +79,8 @@ def _is_plain(product: Node) -> bool:
 def fuse_matmul_glu(graph: Graph) -> int:
     """The gate and up projections and their gate, when both weights have one format and shape."""
     rewriter = Rewriter(graph)
-    for projection, fused in ((MATMUL, MATMUL_GLU), (MOE_MATMUL, MOE_MATMUL_GLU)):
+    forms = ((MATMUL, MATMUL_GLU), (BATCH_MATMUL, BATCH_MATMUL_GLU), (MOE_MATMUL, MOE_MATMUL_GLU))
+    for projection, fused in forms:
         for glu in rewriter.nodes(GLU):
             gate = produced_by(glu.inputs["gate"], projection)
             up = produced_by(glu.inputs["up"], projection)
@@ -216,6 +220,28 @@ def fuse_attention_output(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def fuse_rounding(graph: Graph) -> int:
+    """Rows rounded for products of a few rows by the kernel that makes them."""
+    rewriter = Rewriter(graph)
+    for rounding in rewriter.nodes(ROUND_ROWS):
+        x = rounding.inputs["x"]
+        maker = x.producer
+        if maker is None or not rewriter.is_only_for(x, rounding) or not rewriter.can_wait(maker, rounding):
+            continue
+        if maker.outputs.get("y") is not x:
+            continue
+        if maker.op in (RMS_NORM, ADD_RMS_NORM, SANDWICH_NORM) and may_norm(x):
+            outputs = {"stream": maker.outputs["x"]} if "x" in maker.outputs else {}
+            fused = Node(NORM_ROUND, maker.inputs, {**outputs, **rounding.outputs}, maker.attributes)
+        elif maker.op is BATCH_MATMUL_GLU or (maker.op is ATTENTION_SPLIT and has_whole_chunks(maker)):
+            outputs = {name: tensor for name, tensor in maker.outputs.items() if name != "y"}
+            fused = Node(maker.op, maker.inputs, {**outputs, **rounding.outputs}, maker.attributes)
+        else:
+            continue
+        rewriter.replace([maker, rounding], fused)
+    return rewriter.finish()
+
+
 def remove_dropout(graph: Graph) -> int:
     """At inference dropout's output is its input: readers of one get the other."""
     removed: set[Node] = set()
@@ -282,6 +308,7 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "sandwich_norm": fuse_sandwich_norm,
     "rope_attention": fuse_rope_attention,
     "attention_output": fuse_attention_output,
+    "rounding": fuse_rounding,
     "matmul_group": fuse_matmul_group,
     "matmul_split": split_matmul,
 }

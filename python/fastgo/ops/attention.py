@@ -25,7 +25,8 @@ def attention(
     head_dim, rows = k_cache.shape[3], q.shape[0]
     is_split = q.graph.parallel_width > 1 and 1 < rows < attention_tile.FEWEST_ROWS
     if head_dim > _HEAD_DIM_STEPS[-1] or is_split:
-        return attention_split(q, k_cache, v_cache, positions, sequences, scale=scale, window=window)[0]
+        cached = (k_cache, v_cache, positions, sequences)
+        return attention_split(q, *cached, scale=scale, window=window, may_round=is_split)[0]
     y = q.graph.output("attention", q.shape)
     inputs = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "positions": positions, "sequences": sequences}
     q.graph.add_node(ATTENTION, inputs, {"y": y}, scale=scale, window=window)

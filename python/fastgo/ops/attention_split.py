@@ -12,11 +12,14 @@ import numpy as np
 
 from fastgo.graph.dag import Graph, KernelCall, Node, Op, Tensor
 from fastgo.ops import attention_tile
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
+from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div
 
 _HEAD_DIM_STEPS = (64, 128, 192, 256, 512)  # the shader's instantiations; a head uses the next larger one
 _TILE_HEADS = 4  # query heads of a simdgroup, where a key head has several
 _MAX_SPLITS = 32
+_MATRIX_ROWS, _MATRIX_POSITIONS = 16, 16  # query heads and positions of attention_split_tile's matrices
+_MATRIX_HEAD_DIMS, _MATRIX_DTYPES = (64, 128), ("f16", "bf16")
+_MATRIX_SPLITS = 8
 _PART, _WIDE_PART = 64, 32  # positions that are worth a part of their own; on wide devices
 
 
@@ -33,6 +36,7 @@ def attention_split(
     sinks: Tensor | None = None,
     blocks: Tensor | None = None,
     splits: int | None = None,
+    may_round: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """q (rows, heads * head_dim) float32, caches (num_sequences, kv_heads, capacity, head_dim) of any cache format.
 
@@ -40,7 +44,8 @@ def attention_split(
     window, positions[r]] of sequence sequences[r], window 0: all from the start, and those of blocks[r] = [begin, end)
     (rows, 2) int32, which holds its own position or is empty. `soft_cap` 0 is none. `sinks` (heads,) float32.
     `splits`: into how many parts the context is cut, by default as many as fit the capacity or window, or as
-    `attention_tile` has it.
+    `attention_tile` has it. `may_round`: queries and weights may be rounded to the caches' type, at most 16 rows, for
+    matrix units.
     Raises ValueError for a head_dim that there is no kernel for.
     """
     head_dim, rows = k_cache.shape[3], q.shape[0]
@@ -54,12 +59,24 @@ def attention_split(
         outputs["y"] = q.graph.output("attention", q.shape)
         q.graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
         return outputs["y"], outputs["log_sum_exp"]
+    on_matrices = may_round and _fits_matrices(k_cache, soft_cap, blocks)
     if splits is None:
         span = min(k_cache.shape[2], window) if window and blocks is None else k_cache.shape[2]
         splits = min(_MAX_SPLITS, ceil_div(span, _WIDE_PART if q.graph.parallel_width > 1 else _PART))
+        if on_matrices:
+            splits = min(_MATRIX_SPLITS, ceil_div(span, _MATRIX_POSITIONS))
     outputs = {**part_outputs(q.graph, rows, heads, splits, head_dim), "y": q.graph.output("attention", q.shape)}
-    q.graph.add_node(ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap)
+    q.graph.add_node(
+        ATTENTION_SPLIT, inputs, outputs, scale=scale, window=window, soft_cap=soft_cap, on_matrices=on_matrices
+    )
     return outputs["y"], outputs["log_sum_exp"]
+
+
+def _fits_matrices(k_cache: Tensor, soft_cap: float, blocks: Tensor | None) -> bool:
+    """Whether attention_split_tile can do it."""
+    is_plain = soft_cap == 0.0 and blocks is None
+    fits = k_cache.shape[3] in _MATRIX_HEAD_DIMS and k_cache.dtype in _MATRIX_DTYPES
+    return k_cache.graph.parallel_width > 1 and is_plain and fits
 
 
 def part_outputs(graph: Graph, rows: int, heads: int, splits: int, head_dim: int) -> dict[str, Tensor]:
@@ -72,11 +89,37 @@ def part_outputs(graph: Graph, rows: int, heads: int, splits: int, head_dim: int
     }
 
 
+def _matrix_call(node: Node) -> KernelCall:
+    """The call of attention_split_tile."""
+    num_sequences, kv_heads, capacity, head_dim = node.inputs["k_cache"].shape
+    rows, heads, splits, _ = node.outputs["partial"].shape
+    reads = {name: node.inputs[name] for name in ("q", "k_cache", "v_cache", "positions", "sequences")}
+    arguments = {
+        "num_sequences": num_sequences,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "capacity": capacity,
+        "window": node.window,
+        "splits": splits,
+        "scale": node.scale,
+    }
+    return KernelCall(
+        f"attention_split_tile_{node.inputs['k_cache'].dtype}_d{head_dim}",
+        {**reads, **{name: node.outputs[name] for name in ("partial", "bests", "totals")}},
+        arguments,
+        (kv_heads * ceil_div(heads // kv_heads, _MATRIX_ROWS), rows, splits),
+        (SIMD_WIDTH, 1, 1),
+        {"pass_rows": rows},
+    )
+
+
 def _lower(node: Node) -> list[KernelCall]:
     if "partial" not in node.outputs:
         return [attention_tile.tile_call(node, node.soft_cap)]
     k_cache, blocks, sinks = node.inputs["k_cache"], node.inputs.get("blocks"), node.inputs.get("sinks")
     num_sequences, kv_heads, capacity, head_dim = k_cache.shape
+    if node.on_matrices:
+        return [_matrix_call(node), combine_call(node, sinks)]
     rows, heads, splits, _ = node.outputs["partial"].shape
     step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
     tile = 1 if heads == kv_heads else _TILE_HEADS
@@ -106,18 +149,24 @@ def _lower(node: Node) -> list[KernelCall]:
     ]
 
 
+def has_whole_chunks(node: Node) -> bool:
+    """Whether attention_combine makes it, and may round it for products: a head is whole chunks of 32 elements."""
+    return "partial" in node.outputs and node.inputs["k_cache"].shape[3] % WEIGHTS_PER_BLOCK == 0
+
+
 def combine_call(node: Node, sinks: Tensor | None = None) -> KernelCall:
     """attention_combine over a node's outputs `partial`, `bests` and `totals`."""
     rows, heads, splits, head_dim = node.outputs["partial"].shape
-    outputs = {name: node.outputs[name] for name in ("partial", "bests", "totals", "y", "log_sum_exp")}
-    simdgroups = ceil_div(head_dim, SIMD_WIDTH) if node.outputs["y"].graph.parallel_width > 1 else 1
+    parts = {name: node.outputs[name] for name in ("partial", "bests", "totals", "log_sum_exp")}
+    whole = {name: node.outputs.get(name) for name in ("y", "rounded")}
+    simdgroups = ceil_div(head_dim, SIMD_WIDTH) if parts["partial"].graph.parallel_width > 1 else 1
     return KernelCall(
         "attention_combine",
-        {**outputs, "sinks": sinks},
+        {**parts, **whole, "sinks": sinks},
         {"heads": heads, "head_dim": head_dim, "splits": splits},
         (heads, rows, 1),
         (simdgroups * SIMD_WIDTH, 1, 1),
-        {"has_sinks": sinks is not None},
+        {"has_sinks": sinks is not None, "rounds_output": whole["rounded"] is not None},
     )
 
 

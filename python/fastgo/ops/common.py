@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgo.assets import quant
-from fastgo.graph.dag import Tensor
+from fastgo.graph.dag import Node, Tensor
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +50,12 @@ def plane_offsets(weight: Tensor) -> tuple[int, ...]:
     The weight is (rows, columns), or has more dimensions before them that count as rows.
     """
     return format_planes(weight.dtype, *quant.matrix_shape(weight.shape))
+
+
+def finish(node: Node) -> tuple[dict[str, Tensor | None], dict[str, bool | int | float]]:
+    """What a product's kernel is given for its bias and activation: buffers and function constants."""
+    bias = node.inputs.get("bias")
+    return {"bias": bias}, {"has_bias": bias is not None, "output_activation": ACTIVATIONS[node.activation]}
 
 
 def _erf(x: Array) -> Array:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops import batch_tiles, vector_tuning
+from fastgo.ops import vector_tuning
+from fastgo.ops.batch_matmul import batch_matmul, suits
 from fastgo.ops.common import (
     ACTIVATIONS,
     SIMD_WIDTH,
@@ -14,6 +15,7 @@ from fastgo.ops.common import (
     Array,
     activate,
     ceil_div,
+    finish,
     plane_offsets,
     weight_kernel,
 )
@@ -48,16 +50,12 @@ def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation:
         raise ValueError(f"can't add {bias.name} {bias.shape} to the {outputs} outputs of {weight.name}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation}, expected one of {sorted(ACTIVATIONS)}")
+    if suits(rows, weight):
+        return batch_matmul(x, weight, bias, activation)
     y = x.graph.output("matmul", (rows, outputs))
     inputs = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     x.graph.add_node(MATMUL, inputs, {"y": y}, activation=activation)
     return y
-
-
-def finish(node: Node) -> tuple[dict[str, Tensor | None], dict[str, bool | int | float]]:
-    """What a product's kernel is given for its bias and activation: buffers and function constants."""
-    bias = node.inputs.get("bias")
-    return {"bias": bias}, {"has_bias": bias is not None, "output_activation": ACTIVATIONS[node.activation]}
 
 
 def tiled_call(
@@ -126,9 +124,7 @@ def vector_call(kernel: str, node: Node, weight: Tensor, arguments: dict[str, ob
 def _lower(node: Node) -> list[KernelCall]:
     weight = node.inputs["weight"]
     arguments: dict[str, object] = {"planes": plane_offsets(weight)}
-    if batch_tiles.suits(node.inputs["x"].shape[0], weight):
-        call = batch_tiles.batch_call("matmul_batch_tile", node, weight, arguments)
-    elif (vector := vector_call("matmul_vector", node, weight, arguments)) is not None:
+    if (vector := vector_call("matmul_vector", node, weight, arguments)) is not None:
         call = vector
     else:
         call = tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)

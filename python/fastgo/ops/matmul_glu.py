@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op
-from fastgo.ops import batch_tiles
 from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile, tiled_call, vector_call
 
@@ -20,8 +19,6 @@ def _lower(node: Node) -> list[KernelCall]:
         "up_planes": plane_offsets(up),
         "activation": ACTIVATIONS[node.activation],
     }
-    if batch_tiles.suits(node.inputs["x"].shape[0], gate):
-        return [batch_tiles.batch_call("matmul_glu_batch_tile", node, gate, arguments, matrices=2)]
     call = vector_call("matmul_glu_vector", node, gate, arguments)
     if call is not None:
         return [call]

@@ -1,122 +1,145 @@
-// shaders/include/batch_tile.h on NVIDIA: weights as the left operands of mma.m16n8k16, eight rows of inputs as two
-// bfloats each as the right ones.
+// shaders/include/batch_tile.h on NVIDIA: weights as the left operands of mma.m16n8k32, nibbles as bytes, the eight rows
+// of inputs as the eight columns of the right ones, upper and lower bytes in two products.
 //
-// Lane l of a fragment has columns of its own of rows l / 4: word l % 4 of every chunk of 16 bytes, where a load gives
-// a lane a whole chunk. So a tile's weights pass through threadgroup memory, with 80 bytes a row against conflicts.
-// Each chunk is summed by itself, since it has a scale of its own. Where weights have a shift, a matrix of ones gives
-// the sums of the inputs.
+// Asynchronous copies bring weights into slots of threadgroup memory, several steps ahead; ldmatrix then gives lane l
+// what it has of a fragment: word l % 4 of every chunk of row l / 4. A step's row is four vectors of 16 bytes, in an
+// order that lets eight rows of one chunk come from different banks. Sums of integers are exact; each chunk is summed by
+// itself, since weights and inputs have scales of their own.
 #pragma once
 
-#include "bfloat_pairs.h"
+#include "matrix_16x16.h"
+#include "row_tile.h"
 
 namespace metal {
 
-struct BatchSums {
-  float elements[2][4];  // outputs l / 4 and l / 4 + 8 of rows l % 4 * 2 and the next
+template <uint TILES>
+struct BatchMemory {
+  enum : uint {
+    DEPTH = 2,
+    SLOT = TILES * 64,
+    RESULTS = TILES * 16 + 4,
+    VECTORS = DEPTH * SLOT,
+  };
 };
 
-METAL_FUNC void clear(BatchSums& sums) {
+template <uint TILES>
+struct BatchBits {};  // they are in threadgroup memory
+
+namespace cuda {
+
+// Where chunk `chunk` of a step lies in a slot, of row `row` counted through all tiles.
+METAL_FUNC uint slot_place(uint row, uint chunk) { return row * 4 + (chunk ^ (row / 2 % 4)); }
+
+}  // namespace cuda
+
+template <uint TILES>
+METAL_FUNC void fetch_bits(const uint4* source, uint i, uint lane, uint4* slot, BatchBits<TILES>&) {
+  const uint target = cuda::shared_address(slot + cuda::slot_place(i * 8 + lane / 4, lane % 4));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
+}
+
+METAL_FUNC void end_fetch() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+template <uint TILES>
+METAL_FUNC void await_fetched() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(BatchMemory<TILES>::DEPTH - 1) : "memory");
+  ::__syncwarp();
+}
+
+template <uint TILES>
+struct BatchSums {
+  float elements[TILES][4];  // outputs l / 4 and l / 4 + 8 of rows l % 4 * 2 and the next
+};
+
+template <uint TILES>
+METAL_FUNC void clear(BatchSums<TILES>& sums) {
 #pragma unroll
-  for (uint i = 0; i < 8; i++) sums.elements[i / 4][i % 4] = 0.0f;
+  for (uint i = 0; i < TILES * 4; i++) sums.elements[i / 4][i % 4] = 0.0f;
+}
+
+// Of a step's four chunks: this lane's fragments, and the facts of rows l % 4 * 2 and the next.
+struct BatchInputs {
+  uint4 bytes[4];
+  uint4 facts[4];
+};
+
+METAL_FUNC void load_inputs(const uint4* rounded, uint chunks, uint step, uint lane, BatchInputs& inputs) {
+#pragma unroll
+  for (uint c = 0; c < 4; c++) {
+    const uint chunk = step * 4 + c;
+    const uint4* source = rounded + (chunk < chunks ? chunk : chunks - 1) * 36;
+    inputs.bytes[c] = source[lane];
+    inputs.facts[c] = chunk < chunks ? source[32 + lane % 4] : uint4(0);
+  }
 }
 
 namespace cuda {
 
-// A chunk's columns 4 t to 4 t + 3 and those 16 further, as the right operands of its two products.
-struct BatchInputs {
-  uint upper[4];
-  uint lower[4];
-};
-
-METAL_FUNC BatchInputs batch_inputs(const float* x, bool is_there) {
-  const float4 none(0.0f, 0.0f, 0.0f, 0.0f);
-  const float4 a = is_there ? *reinterpret_cast<const float4*>(x) : none;
-  const float4 b = is_there ? *reinterpret_cast<const float4*>(x + 16) : none;
-  BatchInputs inputs;
-  inputs.upper[0] = two_bfloats(a.x, a.z);
-  inputs.upper[1] = two_bfloats(a.y, a.w);
-  inputs.upper[2] = two_bfloats(b.x, b.z);
-  inputs.upper[3] = two_bfloats(b.y, b.w);
-  inputs.lower[0] = two_rests(a.x, a.z, inputs.upper[0]);
-  inputs.lower[1] = two_rests(a.y, a.w, inputs.upper[1]);
-  inputs.lower[2] = two_rests(b.x, b.z, inputs.upper[2]);
-  inputs.lower[3] = two_rests(b.y, b.w, inputs.upper[3]);
-  return inputs;
-}
-
-// The chunk's words of rows l / 4 and l / 4 + 8 times its inputs.
-METAL_FUNC void multiply_chunk(float* sums, uint a, uint b, const BatchInputs& inputs) {
-  const uint a0 = two_nibbles(a), a1 = two_nibbles(b), a2 = two_nibbles(a >> 8), a3 = two_nibbles(b >> 8);
-  multiply_tile(sums, a0, a1, a2, a3, inputs.upper[0], inputs.upper[1]);
-  multiply_tile(sums, a0, a1, a2, a3, inputs.lower[0], inputs.lower[1]);
-  const uint c0 = two_nibbles(a >> 4), c1 = two_nibbles(b >> 4), c2 = two_nibbles(a >> 12), c3 = two_nibbles(b >> 12);
-  multiply_tile(sums, c0, c1, c2, c3, inputs.upper[2], inputs.upper[3]);
-  multiply_tile(sums, c0, c1, c2, c3, inputs.lower[2], inputs.lower[3]);
-}
-
-METAL_FUNC void sum_chunk(float* sums, const BatchInputs& inputs) {
-  constexpr uint ones = 0x3F803F80u;
+// The products of a chunk's words of rows l / 4 and l / 4 + 8 with its inputs: integers, weights less 8.
+METAL_FUNC void multiply_chunk(int* products, uint first, uint second, const uint4& bytes, int sum, int next_sum) {
+  constexpr uint nibbles = 0x0F0F0F0Fu;
+  const uint a0 = first & nibbles, a1 = second & nibbles, a2 = first >> 4 & nibbles, a3 = second >> 4 & nibbles;
+  int upper[4] = {0, 0, 0, 0};
+  multiply_bytes(upper, a0, a1, a2, a3, bytes.x, bytes.y);
 #pragma unroll
-  for (uint i = 0; i < 4; i += 2) {
-    multiply_tile(sums, ones, ones, ones, ones, inputs.upper[i], inputs.upper[i + 1]);
-    multiply_tile(sums, ones, ones, ones, ones, inputs.lower[i], inputs.lower[i + 1]);
-  }
+  for (uint i = 0; i < 4; i++) products[i] = upper[i] * 256 - 8 * (i % 2 == 0 ? sum : next_sum);
+  multiply_bytes(products, a0, a1, a2, a3, bytes.z, bytes.w);
 }
 
 }  // namespace cuda
 
-// `Step` is BatchStep<Format>, which the shader declares.
-template <typename Step>
-METAL_FUNC void accumulate_step(const Step& now, const float* x, uint rows, uint columns, uint step, uint lane,
-                                uint4* scratch, BatchSums& sums) {
-  const uint row = lane / 4, word = lane % 4;
-  const float* own = x + static_cast<ulong>(row < rows ? row : rows - 1) * columns + word * 4;
-  cuda::BatchInputs inputs[4];
-  float input_sums[4][4] = {};
+// `Step` is BatchStep<Format, TILES>, which the shader declares.
+template <uint TILES, typename Step>
+METAL_FUNC void accumulate_step(const Step& now, const BatchInputs& inputs, const uint4* slot, uint lane,
+                                BatchSums<TILES>& sums) {
+  // ldmatrix: lanes 8 i to 8 i + 7 point to the rows of matrix i; rows 0 to 7 and 8 to 15 of a chunk, then of the next.
+  const uint own_row = lane % 16, own_chunk = lane / 16;
 #pragma unroll
-  for (uint c = 0; c < 4; c++) {
-    const uint column = (step * 4 + c) * 32;
-    inputs[c] = cuda::batch_inputs(own + column, column < columns);
-    if (now.format[0].HAS_SHIFT) cuda::sum_chunk(input_sums[c], inputs[c]);
-  }
-  const uint* words = reinterpret_cast<const uint*>(scratch);
+  for (uint tile = 0; tile < TILES; tile++) {
+    uint words[8];
 #pragma unroll
-  for (uint tile = 0; tile < 2; tile++) {
-    ::__syncwarp();
-    scratch[row * 5 + word] = now.bits[tile * 2];
-    scratch[(row + 8) * 5 + word] = now.bits[tile * 2 + 1];
-    ::__syncwarp();
+    for (uint c = 0; c < 4; c += 2) {
+      const uint4* source = slot + cuda::slot_place(tile * 16 + own_row, c + own_chunk);
+      cuda::load_quarters(words + c * 2, cuda::shared_address(source));
+    }
     const auto& first = now.format[tile * 2];
     const auto& second = now.format[tile * 2 + 1];
     float* const totals = sums.elements[tile];
 #pragma unroll
     for (uint c = 0; c < 4; c++) {
-      float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-      cuda::multiply_chunk(products, words[row * 20 + c * 4 + word], words[(row + 8) * 20 + c * 4 + word], inputs[c]);
-      const uint owner = row * 4 + c;
+      const uint4& facts = inputs.facts[c];
+      const float input_scale = __builtin_bit_cast(float, facts.x), next_input = __builtin_bit_cast(float, facts.z);
+      const int sum = static_cast<int>(facts.y), next_sum = static_cast<int>(facts.w);
+      int products[4];
+      cuda::multiply_chunk(products, words[c * 2], words[c * 2 + 1], inputs.bytes[c], sum, next_sum);
+      const uint owner = lane / 4 * 4 + c;
       const float scale = ::__shfl_sync(cuda::all_lanes, first.scale(), owner);
       const float next_scale = ::__shfl_sync(cuda::all_lanes, second.scale(), owner);
-      totals[0] += scale * products[0];
-      totals[1] += scale * products[1];
-      totals[2] += next_scale * products[2];
-      totals[3] += next_scale * products[3];
+      totals[0] += scale * input_scale * static_cast<float>(products[0]);
+      totals[1] += scale * next_input * static_cast<float>(products[1]);
+      totals[2] += next_scale * input_scale * static_cast<float>(products[2]);
+      totals[3] += next_scale * next_input * static_cast<float>(products[3]);
       if (first.HAS_SHIFT) {
         const float shift = ::__shfl_sync(cuda::all_lanes, first.shift(), owner);
         const float next_shift = ::__shfl_sync(cuda::all_lanes, second.shift(), owner);
-        totals[0] += shift * input_sums[c][0];
-        totals[1] += shift * input_sums[c][1];
-        totals[2] += next_shift * input_sums[c][0];
-        totals[3] += next_shift * input_sums[c][1];
+        const float inputs_sum = input_scale * static_cast<float>(sum);
+        const float next_inputs_sum = next_input * static_cast<float>(next_sum);
+        totals[0] += shift * inputs_sum;
+        totals[1] += shift * next_inputs_sum;
+        totals[2] += next_shift * inputs_sum;
+        totals[3] += next_shift * next_inputs_sum;
       }
     }
   }
+  ::__syncwarp();  // the slot is free
 }
 
-METAL_FUNC void store_sums(const BatchSums& sums, uint lane, float* results) {
+template <uint TILES>
+METAL_FUNC void store_sums(const BatchSums<TILES>& sums, uint lane, float* results) {
 #pragma unroll
-  for (uint i = 0; i < 8; i++) {
-    const uint output = lane / 4 + i / 2 % 2 * 8;
-    results[(i / 4 * 16 + output) * 8 + lane % 4 * 2 + i % 2] = sums.elements[i / 4][i % 4];
+  for (uint i = 0; i < TILES * 4; i++) {
+    const uint output = i / 4 * 16 + lane / 4 + i / 2 % 2 * 8, row = lane % 4 * 2 + i % 2;
+    results[row * BatchMemory<TILES>::RESULTS + output] = sums.elements[i / 4][i % 4];
   }
 }
 
