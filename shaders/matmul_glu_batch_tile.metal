@@ -11,13 +11,15 @@
 constant bool rounds_output [[function_constant(2)]];
 constant bool keeps_floats = !rounds_output;
 constant constexpr uint GLU_TILES = 4;
+constant constexpr uint GLU_THREAD_LIMIT = 384;  // as BATCH_THREAD_LIMIT: more registers for more tiles
 
 template <typename Format>
-[[max_total_threads_per_threadgroup(MAX_BATCH_THREADS)]] kernel void matmul_glu_batch_tile(
+[[max_total_threads_per_threadgroup(GLU_THREAD_LIMIT)]] kernel void matmul_glu_batch_tile(
     constant MatmulGluBatchTileArgs& args [[buffer(0)]], device const uchar* gate [[buffer(1)]],
     device const uchar* up [[buffer(2)]], device const uint4* x [[buffer(3)]],
     device float* y [[buffer(4), function_constant(keeps_floats)]],
     device uint4* rounded [[buffer(5), function_constant(rounds_output)]],
+    device const float* squares [[buffer(6), function_constant(has_squares)]],
     uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   BATCH_TILE_MEMORY(GLU_TILES);
@@ -26,17 +28,25 @@ template <typename Format>
   Weights gates = {gate, args.gate_planes};
   Weights ups = {up, args.up_planes};
   uint second_output = first_output + TILE_OUTPUTS;
-  BatchTiles<GLU_TILES> tiles = {
-      {gates, gates, ups, ups}, {first_output, second_output, first_output, second_output}, args.outputs};
+  BatchSource<GLU_TILES> source = {
+      {{gates, gates, ups, ups}, {first_output, second_output, first_output, second_output}, args.outputs},
+      x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS,
+      lane};
   BatchSums<GLU_TILES> sums;
-  accumulate_batch<Format, GLU_TILES>(tiles, x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS, place,
-                                      memory + simdgroup * BatchMemory<GLU_TILES>::VECTORS, sums);
-  gather_batch<GLU_TILES>(sums, place, memory);
+  accumulate_batch<Format, GLU_TILES>(source, simdgroup, memory + simdgroup * BatchMemory<GLU_TILES>::VECTORS, sums);
   uint first_row = group.y * ROUNDED_ROWS;
   uint rows = min(ROUNDED_ROWS, args.rows - first_row);
-  for (uint row = simdgroup; row < rows; row += batch_parts) {
-    float gate_value = batch_result<GLU_TILES>(memory, lane, row);
-    float up_value = batch_result<GLU_TILES>(memory, 2 * TILE_OUTPUTS + lane, row);
+  FinishedRows finished_rows;
+  load_row_scales(squares, args.eps, first_row, rows, simdgroup, lane, finished_rows);
+  gather_batch<GLU_TILES>(sums, place, memory);
+  for (uint round = 0; round * batch_parts < ROUNDED_ROWS; round++) {
+    uint row = simdgroup + round * batch_parts;
+    if (row >= rows) {
+      break;
+    }
+    float scale = finished_rows.scales[round];
+    float gate_value = batch_result<GLU_TILES>(memory, lane, row) * scale;
+    float up_value = batch_result<GLU_TILES>(memory, 2 * TILE_OUTPUTS + lane, row) * scale;
     float value = activate(args.activation, gate_value) * up_value;
     if (rounds_output) {
       store_rounded(rounded, args.outputs / ROUNDED_COLUMNS, first_row + row, group.x, lane, value);

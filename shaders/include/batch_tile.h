@@ -9,13 +9,15 @@
 #include "rounded_rows.h"
 #include "row_tile_format.h"
 
+constant constexpr uint BATCH_DEPTH = 2;  // steps whose weights are under way
+
 #ifndef __SOFTMETAL_CUDA__
 
-// `DEPTH` steps of weights are under way. VECTORS of 16 bytes are what a simdgroup needs of threadgroup memory, RESULTS
-// floats lie between the rows of its results in there.
+// VECTORS of 16 bytes are what a simdgroup needs of threadgroup memory, SLOT of them for a step under way; RESULTS floats
+// lie between the rows of its results in there.
 template <uint TILES>
 struct BatchMemory {
-  enum : uint { DEPTH = 2, SLOT = 0, RESULTS = TILES * 16 + 4, VECTORS = TILES * 32 + 8 };
+  enum : uint { SLOT = 0, RESULTS = TILES * 16 + 4, VECTORS = TILES * 32 + 8 };
 };
 
 template <uint TILES>
@@ -30,7 +32,6 @@ inline void fetch_bits(device const uint4* source, uint i, uint, threadgroup uin
 }
 // All of a step's vectors are on their way; and: the oldest step has come.
 inline void end_fetch() {}
-template <uint TILES>
 inline void await_fetched() {}
 
 template <uint TILES>

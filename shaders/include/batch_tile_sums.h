@@ -11,8 +11,10 @@ constant constexpr uint BATCH_STEP_COLUMNS = TILE_LANES * CHUNK_COLUMNS;
 // A pipeline is made for one shape and cut, so that all counts are known when it is compiled.
 constant uint batch_columns [[function_constant(0)]];
 constant uint batch_parts [[function_constant(1)]];
+constant bool has_squares [[function_constant(3)]];  // inputs are still to be divided by their root mean square
 
-constant constexpr uint MAX_BATCH_THREADS = 256;  // of two tiles
+// More than are launched: the limit is what tells compilers how many registers a thread may have.
+constant constexpr uint BATCH_THREAD_LIMIT = 512;
 
 // How many parts a threadgroup has at most, so that their memory fits it.
 template <uint TILES>
@@ -60,37 +62,65 @@ inline void fetch_batch_step(thread const BatchTiles<TILES>& tiles, uint lane, u
   end_fetch();
 }
 
-// All of a part's steps over a group of rounded rows. What earlier kernels wrote is awaited here.
+// What a part's steps read besides their weights under way.
+template <uint TILES>
+struct BatchSource {
+  BatchTiles<TILES> tiles;
+  device const uint4* rounded;
+  uint lane;
+};
+
+// One step, if there is one: its products, and the weights of a later one in its place. `next` gets the next step's
+// inputs meanwhile.
 template <typename Format, uint TILES>
-inline void accumulate_batch(thread const BatchTiles<TILES>& tiles, device const uint4* rounded,
-                             thread const BatchPlace& place, threadgroup uint4* memory,
-                             thread BatchSums<TILES>& sums) {
-  constexpr uint DEPTH = BatchMemory<TILES>::DEPTH;
-  constexpr uint SLOT = BatchMemory<TILES>::SLOT;
+inline void take_step(thread const BatchSource<TILES>& source, uint step, threadgroup uint4* slot,
+                      thread BatchStep<Format, TILES>& ahead, thread const BatchInputs& inputs,
+                      thread BatchInputs& next, thread BatchSums<TILES>& sums) {
   uint chunks = batch_columns / CHUNK_COLUMNS;
-  BatchStep<Format, TILES> ahead[DEPTH];
-  for (uint i = 0; i < DEPTH; i++) {
-    fetch_batch_step<Format, TILES>(tiles, place.lane, place.part + i * batch_parts, memory + i * SLOT, ahead[i]);
+  if (step * BATCH_STEP_COLUMNS >= batch_columns) {
+    return;
   }
+  if ((step + batch_parts) * BATCH_STEP_COLUMNS < batch_columns) {
+    load_inputs(source.rounded, chunks, step + batch_parts, source.lane, next);
+  }
+  await_fetched();
+  accumulate_step<TILES>(ahead, inputs, slot, source.lane, sums);
+  fetch_batch_step<Format, TILES>(source.tiles, source.lane, step + BATCH_DEPTH * batch_parts, slot, ahead);
+}
+
+// All of a part's steps over a group of rounded rows. What earlier kernels wrote is awaited here. Weights under way are
+// never moved from one place to another, as that would wait for them.
+template <typename Format, uint TILES>
+inline void accumulate_batch(thread const BatchSource<TILES>& source, uint part, threadgroup uint4* memory,
+                             thread BatchSums<TILES>& sums) {
+  threadgroup uint4* second_slot = memory + BatchMemory<TILES>::SLOT;
+  BatchStep<Format, TILES> even;
+  BatchStep<Format, TILES> odd;
+  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part, memory, even);
+  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part + batch_parts, second_slot, odd);
   wait_for_inputs();
   clear<TILES>(sums);
-  BatchInputs next;
-  load_inputs(rounded, chunks, place.part, place.lane, next);
-  uint slot = 0;
-  for (uint step = place.part; step * BATCH_STEP_COLUMNS < batch_columns; step += batch_parts) {
-    BatchStep<Format, TILES> now = ahead[0];
-    for (uint i = 1; i < DEPTH; i++) {
-      ahead[i - 1] = ahead[i];
-    }
-    BatchInputs inputs = next;
-    if ((step + batch_parts) * BATCH_STEP_COLUMNS < batch_columns) {
-      load_inputs(rounded, chunks, step + batch_parts, place.lane, next);
-    }
-    await_fetched<TILES>();
-    accumulate_step<TILES>(now, inputs, memory + slot * SLOT, place.lane, sums);
-    fetch_batch_step<Format, TILES>(tiles, place.lane, step + DEPTH * batch_parts, memory + slot * SLOT,
-                                    ahead[DEPTH - 1]);
-    slot = slot + 1 == DEPTH ? 0 : slot + 1;
+  BatchInputs even_inputs;
+  BatchInputs odd_inputs;
+  load_inputs(source.rounded, batch_columns / CHUNK_COLUMNS, part, source.lane, even_inputs);
+  for (uint step = part; step * BATCH_STEP_COLUMNS < batch_columns; step += BATCH_DEPTH * batch_parts) {
+    take_step<Format, TILES>(source, step, memory, even, even_inputs, odd_inputs, sums);
+    take_step<Format, TILES>(source, step + batch_parts, second_slot, odd, odd_inputs, even_inputs, sums);
+  }
+}
+
+// The scales of the rows of a group that a simdgroup finishes: number i is of row part + i * batch_parts.
+struct FinishedRows {
+  float scales[ROUNDED_ROWS];
+};
+
+// `rows` of the group are there, the first of them row number `first` of all.
+inline void load_row_scales(device const float* squares, float eps, uint first, uint rows, uint part, uint lane,
+                            thread FinishedRows& finished_rows) {
+  for (uint i = 0; i < ROUNDED_ROWS; i++) {
+    bool is_there = has_squares && i * batch_parts < ROUNDED_ROWS && part + i * batch_parts < rows;
+    finished_rows.scales[i] =
+        is_there ? row_scale(squares, batch_columns / ROUNDED_COLUMNS, first + part + i * batch_parts, lane, eps) : 1.0f;
   }
 }
 

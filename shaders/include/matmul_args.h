@@ -61,7 +61,15 @@ struct MatmulGluVectorTileArgs {
 };
 
 // A few rows in tiles of sixteen outputs; columns and parts are function constants.
+// `eps` is the norm's where has_squares is set.
 struct MatmulBatchTileArgs {
+  uint rows;
+  uint outputs;
+  uint planes[6];
+  float eps;
+};
+
+struct MatmulAddBatchTileArgs {
   uint rows;
   uint outputs;
   uint planes[6];
@@ -73,6 +81,7 @@ struct MatmulGluBatchTileArgs {
   uint gate_planes[6];
   uint up_planes[6];
   uint activation;
+  float eps;
 };
 
 // Of the norm that these kernels do first.

@@ -5,6 +5,10 @@
 // vectors of 16 bytes: vector 4 r + t has of row r the upper bytes of columns 4 t to 4 t + 3, those 16 columns further,
 // then both of the lower bytes. The rows' facts follow. What a chunk's largest input divided by 65024 rounds off is all
 // that is lost. Rows that a group lacks are not written.
+//
+// Rows that are normed may be rounded before their root mean square is known, as it scales whole rows: squares (rows,
+// chunks) float32 then has the sum of squares of each chunk before the norm's weight, and products end with
+// row_scale().
 #pragma once
 
 #include <metal_stdlib>
@@ -22,6 +26,15 @@ struct RoundedFacts {
   float scale;
   int sum;  // of the row's integers
 };
+
+// Called by a whole simdgroup: what a row's products are to be multiplied with.
+inline float row_scale(device const float* squares, uint chunks, uint row, uint lane, float eps) {
+  float sum = 0.0f;
+  for (uint chunk = lane; chunk < chunks; chunk += 32) {
+    sum += squares[row * chunks + chunk];
+  }
+  return precise::rsqrt(simd_sum(sum) / float(chunks * ROUNDED_COLUMNS) + eps);
+}
 
 // Called by a whole simdgroup, whose lanes have a row's 32 columns of a chunk. `chunks`: of a row.
 inline void store_rounded(device uint4* rounded, uint chunks, uint row, uint chunk, uint lane, float value) {

@@ -60,6 +60,14 @@ def attention_output(t: Mapping[str, Tensor], scale: float) -> list[Tensor]:
     return [multiply(y, t["weight"])]
 
 
+def half_layer(t: Mapping[str, Tensor]) -> list[Tensor]:
+    """A branch that ends in a product, then the norm that two products and a gated unit read."""
+    stream = add(add(t["x"], t["x"]), multiply(t["inner"], t["out"]))
+    y = norm(stream, t["norm"], eps=1e-6)
+    gated = glu(multiply(y, t["gate"]), multiply(y, t["up"]), activation="silu")
+    return [stream, multiply(y, t["query"], t["bias"]), gated]
+
+
 def product(t: Mapping[str, Tensor]) -> list[Tensor]:
     return [multiply(t["x"], t["weight"])]
 
@@ -99,6 +107,27 @@ def test_gated_units(variant: Variant, rows: int) -> None:
     gate, up = weights["gate"].dense(), weights["up"].dense()
     gated = matmul_glu.reference(x.astype(np.float64), gate, up, activation="silu")
     assert product_error(got, gated, weights["down"]) <= 2 * PRODUCT  # the gated inputs are rounded ones already
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 32), (8, 1152), (13, 4096)])
+def test_adds_and_norms_after_a_product(variant: Variant, rows: int, columns: int) -> None:
+    arrays = {"x": random_rows(11, rows, columns), "inner": random_rows(12, rows, 288)}
+    vectors = {"norm": 1.0 + random_rows(13, columns), "bias": random_rows(14, 70)}
+    weights = {"out": random_weight("q4_0", columns, 288, 8), "query": random_weight("q4_1", 70, columns, 9)}
+    weights |= {name: random_weight("int4_g32", 64, columns, seed) for seed, name in enumerate(("gate", "up"))}
+    kernels, (stream, query, gated) = variant.call(run, {**arrays, **vectors, **weights}, half_layer)
+    assert "matmul_add_batch_tile_q4_0" in kernels
+    assert "norm_round" not in kernels
+    doubles = {name: array.astype(np.float64) for name, array in (arrays | vectors).items()}
+    dense = {name: weight.dense() for name, weight in weights.items()}
+    branch = doubles["inner"] @ dense["out"].T
+    want = 2.0 * doubles["x"] + branch
+    assert error(stream, want, np.abs(want) + product_scale(doubles["inner"], dense["out"])) <= PRODUCT
+    y = rms_norm.reference(stream.astype(np.float64), doubles["norm"], eps=1e-6)
+    assert error(query, y @ dense["query"].T + doubles["bias"], product_scale(y, dense["query"])) <= PRODUCT
+    gates, ups = y @ dense["gate"].T, y @ dense["up"].T
+    scale = np.abs(ups) * product_scale(y, dense["gate"]) + np.abs(gates) * product_scale(y, dense["up"])
+    assert error(gated, matmul_glu.reference(y, dense["gate"], dense["up"], activation="silu"), scale) <= PRODUCT
 
 
 @pytest.mark.parametrize(("head_dim", "dtype"), [(64, np.float16), (128, np.float16), (96, np.float32)])

@@ -14,7 +14,7 @@ from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import ATTENTION
 from fastgo.ops.attention_split import ATTENTION_SPLIT, has_whole_chunks
-from fastgo.ops.batch_matmul import BATCH_MATMUL, BATCH_MATMUL_GLU
+from fastgo.ops.batch_matmul import BATCH_MATMUL, BATCH_MATMUL_ADD, BATCH_MATMUL_GLU, may_add, squares_output
 from fastgo.ops.dropout import DROPOUT
 from fastgo.ops.glu import GLU
 from fastgo.ops.matmul import MATMUL
@@ -242,6 +242,31 @@ def fuse_rounding(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def fuse_batch_add(graph: Graph) -> int:
+    """For a few rows, the residual add and the norm's weight in the product before; the products after it end it."""
+    rewriter = Rewriter(graph)
+    for norm in rewriter.nodes(NORM_ROUND):
+        branch, rounded = norm.inputs.get("branch"), norm.outputs["rounded"]
+        product = produced_by(branch, BATCH_MATMUL) if branch is not None else None
+        readers = rewriter.readers(rounded)
+        if branch is None or product is None or "post_weight" in norm.inputs or not may_add(product):
+            continue
+        if not all(reader.op in (BATCH_MATMUL, BATCH_MATMUL_GLU) for reader in readers):
+            continue
+        if not rewriter.is_only_for(branch, norm) or not rewriter.can_wait(product, norm):
+            continue
+        squares = squares_output(branch)
+        inputs = {"residual": norm.inputs["x"], "norm_weight": norm.inputs["weight"], **product.inputs}
+        outputs = {"stream": norm.outputs["stream"], "rounded": rounded, "squares": squares}
+        rewriter.replace([product, norm], Node(BATCH_MATMUL_ADD, inputs, outputs, {"rows": product.rows}))
+        for reader in readers:
+            whole = Node(
+                reader.op, {**reader.inputs, "squares": squares}, reader.outputs, reader.attributes | {"eps": norm.eps}
+            )
+            rewriter.replace([reader], whole)
+    return rewriter.finish()
+
+
 def remove_dropout(graph: Graph) -> int:
     """At inference dropout's output is its input: readers of one get the other."""
     removed: set[Node] = set()
@@ -311,6 +336,7 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "rounding": fuse_rounding,
     "matmul_group": fuse_matmul_group,
     "matmul_split": split_matmul,
+    "batch_add": fuse_batch_add,
 }
 
 

@@ -1,6 +1,7 @@
-"""batch_matmul and batch_matmul_glu: products of a few rounded rows, in tiles of sixteen outputs, on wide devices.
+"""Products of a few rounded rows, in tiles of sixteen outputs, on wide devices: weights are read once for eight rows.
 
-Weights are read once for eight rows. `matmul` makes such products by itself, the fusion passes the other.
+`matmul` makes batch_matmul by itself, the fusion passes batch_matmul_glu and batch_matmul_add. An input `squares` says
+that the rows are normed ones, still to be divided by their root mean square (`eps`).
 """
 
 from __future__ import annotations
@@ -73,14 +74,35 @@ def _lower(node: Node) -> list[KernelCall]:
     kernel = f"matmul_batch_tile_{quant.get_format(weight.dtype).kernel}_t{tiles}"
     call = _call(kernel, node, weight, tiles * _TILE_OUTPUTS, tiles, {"planes": plane_offsets(weight)})
     buffers, constants = finish(node)
-    call["buffers"] = {**buffers, **call["buffers"]}
-    call["constants"] |= constants
+    call["buffers"] = {"squares": None, **buffers, **call["buffers"]}
+    call["constants"] |= {**constants, **_norm_constants(node)}
+    call["arguments"]["eps"] = node.attributes.get("eps", 0.0)
     return [KernelCall(**call)]
 
 
-def reference(x: Array, weight: Array, bias: Array | None = None, *, rows: int, activation: str) -> Array:
+def _norm_constants(node: Node) -> dict[str, bool]:
+    return {"has_squares": "squares" in node.inputs}
+
+
+def _rows(x: Array, squares: Array | None, eps: float) -> Array:
+    """The inputs before they were rounded, normed."""
+    if squares is None:
+        return x
+    return np.asarray(x / np.sqrt(squares.sum(axis=-1, keepdims=True) / x.shape[1] + eps))
+
+
+def reference(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    squares: Array | None = None,
+    *,
+    rows: int,
+    activation: str,
+    eps: float = 0.0,
+) -> Array:
     """With the inputs before they were rounded, and the dequantised weight."""
-    product = x[:rows] @ weight.T
+    product = _rows(x[:rows], squares, eps) @ weight.T
     return activate(activation, product if bias is None else product + bias)
 
 
@@ -96,14 +118,46 @@ def _lower_glu(node: Node) -> list[KernelCall]:
     }
     kernel = f"matmul_glu_batch_tile_{quant.get_format(gate.dtype).kernel}"
     call = _call(kernel, node, gate, _GLU_OUTPUTS, 4, arguments)
-    call["buffers"] = {"y": None, "rounded": None, **call["buffers"]}
-    call["constants"] |= {"rounds_output": "rounded" in node.outputs}
+    call["buffers"] = {"y": None, "rounded": None, "squares": None, **call["buffers"]}
+    call["constants"] |= {"rounds_output": "rounded" in node.outputs, **_norm_constants(node)}
+    call["arguments"]["eps"] = node.attributes.get("eps", 0.0)
     return [KernelCall(**call)]
 
 
-def glu_reference(x: Array, gate: Array, up: Array, *, rows: int, activation: str) -> Array:
+def glu_reference(
+    x: Array, gate: Array, up: Array, squares: Array | None = None, *, rows: int, activation: str, eps: float = 0.0
+) -> Array:
     """With the inputs before they were rounded, and dequantised weights."""
-    return np.asarray(activate(activation, x[:rows] @ gate.T) * (x[:rows] @ up.T))
+    inputs = _rows(x[:rows], squares, eps)
+    return np.asarray(activate(activation, inputs @ gate.T) * (inputs @ up.T))
 
 
 BATCH_MATMUL_GLU = Op("batch_matmul_glu", _lower_glu, glu_reference)
+
+
+def may_add(product: Node) -> bool:
+    """Whether a residual add and the next norm's weight may go into this batch_matmul."""
+    is_plain = "bias" not in product.inputs and product.activation == "none" and "squares" not in product.inputs
+    return is_plain and product.inputs["weight"].shape[0] % WEIGHTS_PER_BLOCK == 0
+
+
+def squares_output(x: Tensor) -> Tensor:
+    """What takes the sums of squares of each chunk of x (rows, columns)."""
+    return x.graph.output("squares", (x.shape[0], x.shape[1] // WEIGHTS_PER_BLOCK))
+
+
+def _lower_add(node: Node) -> list[KernelCall]:
+    weight = node.inputs["weight"]
+    kernel = f"matmul_add_batch_tile_{quant.get_format(weight.dtype).kernel}"
+    return [KernelCall(**_call(kernel, node, weight, 2 * _TILE_OUTPUTS, 2, {"planes": plane_offsets(weight)}))]
+
+
+def add_reference(
+    x: Array, weight: Array, residual: Array, norm_weight: Array, *, rows: int
+) -> tuple[Array, Array, Array]:
+    """The stream, its product with the norm's weight, its squares."""
+    stream = residual + x[:rows] @ weight.T
+    return stream, stream * norm_weight, np.square(stream).reshape(rows, -1, WEIGHTS_PER_BLOCK).sum(axis=-1)
+
+
+BATCH_MATMUL_ADD = Op("batch_matmul_add", _lower_add, add_reference)

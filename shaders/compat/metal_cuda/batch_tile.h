@@ -15,10 +15,9 @@ namespace metal {
 template <uint TILES>
 struct BatchMemory {
   enum : uint {
-    DEPTH = 2,
     SLOT = TILES * 64,
     RESULTS = TILES * 16 + 4,
-    VECTORS = DEPTH * SLOT,
+    VECTORS = 2 * SLOT,
   };
 };
 
@@ -40,9 +39,8 @@ METAL_FUNC void fetch_bits(const uint4* source, uint i, uint lane, uint4* slot, 
 
 METAL_FUNC void end_fetch() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-template <uint TILES>
 METAL_FUNC void await_fetched() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(BatchMemory<TILES>::DEPTH - 1) : "memory");
+  asm volatile("cp.async.wait_group 1;" ::: "memory");
   ::__syncwarp();
 }
 
