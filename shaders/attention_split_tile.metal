@@ -4,8 +4,8 @@
 //
 // Grid: (kv_heads * sixteens of the query heads that share one, rows, splits), one simdgroup each, whose rows of the
 // matrices are query heads: keys and values are read once for all of them, sixteen positions at a time, the next of
-// them under way in registers. The first are fetched before the inputs are there, if the rows of this pass, which may be
-// of one sequence, write none of them. Queries and weights are rounded to T, sums are float32.
+// them under way in registers. The first are fetched before the inputs are there, if the rows of this pass, which may
+// be of one sequence, write none of them. Queries and weights are rounded to T, sums are float32.
 #include "include/attention_range.h"
 #include "include/attention_split_args.h"
 #include "include/attention_tile.h"
@@ -90,9 +90,9 @@ struct Span {
 };
 
 template <typename T, uint HEAD_DIM>
-inline void walk(thread const Span<T>& span, thread const LeftMatrix<T>* queries, threadgroup const uint2* visible,
-                 threadgroup T* tile, threadgroup float* scratch, uint lane, thread FetchedTile<HEAD_DIM>& fetched,
-                 thread TileRow& row, thread SumMatrix* sums) {
+inline void walk(thread const Span<T>& span, thread const LeftMatrix<T>* queries, threadgroup T* tile,
+                 threadgroup float* scratch, uint lane, thread FetchedTile<HEAD_DIM>& fetched, thread TileRow& row,
+                 thread SumMatrix* sums) {
   constexpr uint STRIDE = Tile<HEAD_DIM>::STRIDE;
   threadgroup T* value_tile = tile + KEYS * STRIDE;
   for (uint first = span.begin; first < span.end; first += KEYS) {
@@ -164,7 +164,7 @@ template <typename T, uint HEAD_DIM>
   for (uint i = 0; i < HEAD_DIM / 16; i++) {
     fill_zero(sums[i]);
   }
-  walk<T, HEAD_DIM>(span, queries, visible, tile, scratch, lane, fetched, row, sums);
+  walk<T, HEAD_DIM>(span, queries, tile, scratch, lane, fetched, row, sums);
 
   // The tile's memory takes sixteen columns of the sums at a time, then the rows' states.
   threadgroup float* out = (threadgroup float*)memory;

@@ -1,4 +1,5 @@
-// matmul_add_batch_tile: stream = residual + x W^T for a few rows, and its product with the next norm's weight, rounded.
+// matmul_add_batch_tile: stream = residual + x W^T for a few rows, and its product with the next norm's weight,
+// rounded.
 //
 //   x, W as matmul_batch_tile's, outputs a multiple of 32; residual, stream (rows, outputs) float32, which may be the
 //   same; norm_weight (outputs,) float32; rounded and squares of the stream: see rounded_rows.h
@@ -21,14 +22,17 @@ template <typename Format>
   BatchPlace place = {lane, simdgroup};
   uint first_output = group.x * ROUNDED_COLUMNS;
   Weights weights = {weight, args.planes};
-  BatchSource<ADD_TILES> source = {
-      {{weights, weights}, {first_output, first_output + TILE_OUTPUTS}, args.outputs},
-      x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS,
-      lane};
+  BatchSource<ADD_TILES> source = {{{weights, weights}, {first_output, first_output + TILE_OUTPUTS}, args.outputs},
+                                   x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS,
+                                   lane};
   uint output = first_output + lane;
   float factor = norm_weight[output];
+  threadgroup uint4* slots = memory + simdgroup * BatchMemory<ADD_TILES>::VECTORS;
+  BatchAhead<Format, ADD_TILES> ahead;
+  fetch_first_steps<Format, ADD_TILES>(source, simdgroup, slots, ahead);
+  wait_for_inputs();
   BatchSums<ADD_TILES> sums;
-  accumulate_batch<Format, ADD_TILES>(source, simdgroup, memory + simdgroup * BatchMemory<ADD_TILES>::VECTORS, sums);
+  accumulate_batch<Format, ADD_TILES>(source, simdgroup, slots, ahead, sums);
   gather_batch<ADD_TILES>(sums, place, memory);
   uint first_row = group.y * ROUNDED_ROWS;
   uint rows = min(ROUNDED_ROWS, args.rows - first_row);

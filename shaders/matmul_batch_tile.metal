@@ -13,8 +13,9 @@ template <typename Format, uint TILES>
     constant MatmulBatchTileArgs& args [[buffer(0)]], device const uchar* weight [[buffer(1)]],
     device const uint4* x [[buffer(2)]], device float* y [[buffer(3)]],
     device const float* bias [[buffer(4), function_constant(has_bias)]],
-    device const float* squares [[buffer(5), function_constant(has_squares)]], uint2 group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+    device const float* squares [[buffer(5), function_constant(has_squares)]],
+    uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   BATCH_TILE_MEMORY(TILES);
   BatchPlace place = {lane, simdgroup};
   uint first_output = group.x * TILES * TILE_OUTPUTS;
@@ -26,8 +27,12 @@ template <typename Format, uint TILES>
   source.tiles.outputs = args.outputs;
   source.rounded = x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS;
   source.lane = lane;
+  threadgroup uint4* slots = memory + simdgroup * BatchMemory<TILES>::VECTORS;
+  BatchAhead<Format, TILES> ahead;
+  fetch_first_steps<Format, TILES>(source, simdgroup, slots, ahead);
+  wait_for_inputs();
   BatchSums<TILES> sums;
-  accumulate_batch<Format, TILES>(source, simdgroup, memory + simdgroup * BatchMemory<TILES>::VECTORS, sums);
+  accumulate_batch<Format, TILES>(source, simdgroup, slots, ahead, sums);
   uint first_row = group.y * ROUNDED_ROWS;
   uint rows = min(ROUNDED_ROWS, args.rows - first_row);
   FinishedRows finished_rows;
@@ -48,7 +53,7 @@ template <typename Format, uint TILES>
 
 #define INSTANTIATE_TILES(host, Format, TILES) \
   template [[host_name(host)]] kernel decltype(matmul_batch_tile<Format, TILES>) matmul_batch_tile<Format, TILES>;
-#define INSTANTIATE(name, Format)                              \
+#define INSTANTIATE(name, Format)                                \
   INSTANTIATE_TILES("matmul_batch_tile_" #name "_t2", Format, 2) \
   INSTANTIATE_TILES("matmul_batch_tile_" #name "_t4", Format, 4)
 FOR_EACH_TILE_FORMAT(INSTANTIATE)

@@ -32,8 +32,12 @@ template <typename Format>
       {{gates, gates, ups, ups}, {first_output, second_output, first_output, second_output}, args.outputs},
       x + group.y * (batch_columns / ROUNDED_COLUMNS) * ROUNDED_VECTORS,
       lane};
+  threadgroup uint4* slots = memory + simdgroup * BatchMemory<GLU_TILES>::VECTORS;
+  BatchAhead<Format, GLU_TILES> ahead;
+  fetch_first_steps<Format, GLU_TILES>(source, simdgroup, slots, ahead);
+  wait_for_inputs();
   BatchSums<GLU_TILES> sums;
-  accumulate_batch<Format, GLU_TILES>(source, simdgroup, memory + simdgroup * BatchMemory<GLU_TILES>::VECTORS, sums);
+  accumulate_batch<Format, GLU_TILES>(source, simdgroup, slots, ahead, sums);
   uint first_row = group.y * ROUNDED_ROWS;
   uint rows = min(ROUNDED_ROWS, args.rows - first_row);
   FinishedRows finished_rows;

@@ -1,8 +1,8 @@
 // norm_round: the norm of a few rows, rounded for the products that follow; a branch may be added first.
 //
-//   x, branch (rows, columns) float32; post_weight, of the branch's own norm, and weight (columns,) float32; stream, the
-//   sum of x and the branch, (rows, columns) float32, may be x itself; rounded: see rounded_rows.h. Columns: a multiple
-//   of 32, at most 8 a thread.
+//   x, branch (rows, columns) float32; post_weight, of the branch's own norm, and weight (columns,) float32; stream,
+//   the sum of x and the branch, (rows, columns) float32, may be x itself; rounded: see rounded_rows.h. Columns: a
+//   multiple of 32, at most 8 a thread.
 //
 // Grid: (rows), any number of whole simdgroups. A simdgroup's lanes have the columns of a chunk, so they round it.
 #include "include/early_start.h"

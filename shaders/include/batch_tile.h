@@ -13,8 +13,8 @@ constant constexpr uint BATCH_DEPTH = 2;  // steps whose weights are under way
 
 #ifndef __SOFTMETAL_CUDA__
 
-// VECTORS of 16 bytes are what a simdgroup needs of threadgroup memory, SLOT of them for a step under way; RESULTS floats
-// lie between the rows of its results in there.
+// VECTORS of 16 bytes are what a simdgroup needs of threadgroup memory, SLOT of them for a step under way; RESULTS
+// floats lie between the rows of its results in there.
 template <uint TILES>
 struct BatchMemory {
   enum : uint { SLOT = 0, RESULTS = TILES * 16 + 4, VECTORS = TILES * 32 + 8 };

@@ -22,8 +22,7 @@ struct BatchLimit {
   enum : uint { PARTS = 16 / TILES };
 };
 
-#define BATCH_TILE_MEMORY(TILES) \
-  threadgroup uint4 memory[BatchLimit<TILES>::PARTS * BatchMemory<TILES>::VECTORS]
+#define BATCH_TILE_MEMORY(TILES) threadgroup uint4 memory[BatchLimit<TILES>::PARTS * BatchMemory<TILES>::VECTORS]
 
 // Where a simdgroup stands.
 struct BatchPlace {
@@ -88,24 +87,34 @@ inline void take_step(thread const BatchSource<TILES>& source, uint step, thread
   fetch_batch_step<Format, TILES>(source.tiles, source.lane, step + BATCH_DEPTH * batch_parts, slot, ahead);
 }
 
-// All of a part's steps over a group of rounded rows. What earlier kernels wrote is awaited here. Weights under way are
+// The weights of a part's first steps, which a kernel fetches before it waits for its inputs. Weights under way are
 // never moved from one place to another, as that would wait for them.
 template <typename Format, uint TILES>
-inline void accumulate_batch(thread const BatchSource<TILES>& source, uint part, threadgroup uint4* memory,
-                             thread BatchSums<TILES>& sums) {
-  threadgroup uint4* second_slot = memory + BatchMemory<TILES>::SLOT;
+struct BatchAhead {
   BatchStep<Format, TILES> even;
   BatchStep<Format, TILES> odd;
-  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part, memory, even);
-  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part + batch_parts, second_slot, odd);
-  wait_for_inputs();
+};
+
+template <typename Format, uint TILES>
+inline void fetch_first_steps(thread const BatchSource<TILES>& source, uint part, threadgroup uint4* slots,
+                              thread BatchAhead<Format, TILES>& ahead) {
+  threadgroup uint4* second_slot = slots + BatchMemory<TILES>::SLOT;
+  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part, slots, ahead.even);
+  fetch_batch_step<Format, TILES>(source.tiles, source.lane, part + batch_parts, second_slot, ahead.odd);
+}
+
+// All of a part's steps over a group of rounded rows.
+template <typename Format, uint TILES>
+inline void accumulate_batch(thread const BatchSource<TILES>& source, uint part, threadgroup uint4* slots,
+                             thread BatchAhead<Format, TILES>& ahead, thread BatchSums<TILES>& sums) {
+  threadgroup uint4* second_slot = slots + BatchMemory<TILES>::SLOT;
   clear<TILES>(sums);
-  BatchInputs even_inputs;
-  BatchInputs odd_inputs;
-  load_inputs(source.rounded, batch_columns / CHUNK_COLUMNS, part, source.lane, even_inputs);
+  BatchInputs even;
+  BatchInputs odd;
+  load_inputs(source.rounded, batch_columns / CHUNK_COLUMNS, part, source.lane, even);
   for (uint step = part; step * BATCH_STEP_COLUMNS < batch_columns; step += BATCH_DEPTH * batch_parts) {
-    take_step<Format, TILES>(source, step, memory, even, even_inputs, odd_inputs, sums);
-    take_step<Format, TILES>(source, step + batch_parts, second_slot, odd, odd_inputs, even_inputs, sums);
+    take_step<Format, TILES>(source, step, slots, ahead.even, even, odd, sums);
+    take_step<Format, TILES>(source, step + batch_parts, second_slot, ahead.odd, odd, even, sums);
   }
 }
 
@@ -120,7 +129,8 @@ inline void load_row_scales(device const float* squares, float eps, uint first, 
   for (uint i = 0; i < ROUNDED_ROWS; i++) {
     bool is_there = has_squares && i * batch_parts < ROUNDED_ROWS && part + i * batch_parts < rows;
     finished_rows.scales[i] =
-        is_there ? row_scale(squares, batch_columns / ROUNDED_COLUMNS, first + part + i * batch_parts, lane, eps) : 1.0f;
+        is_there ? row_scale(squares, batch_columns / ROUNDED_COLUMNS, first + part + i * batch_parts, lane, eps)
+                 : 1.0f;
   }
 }
 

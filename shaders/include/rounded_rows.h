@@ -49,6 +49,8 @@ inline void store_rounded(device uint4* rounded, uint chunks, uint row, uint chu
   bytes[0] = char(upper);
   bytes[8] = char(integer - upper * 256);
   if (lane == 0) {
-    ((device RoundedFacts*)(target + ROUNDED_BYTES))[row % ROUNDED_ROWS] = {largest * (1.0f / LARGEST_INTEGER), sum};
+    device RoundedFacts* facts = (device RoundedFacts*)(target + ROUNDED_BYTES) + row % ROUNDED_ROWS;
+    facts->scale = largest * (1.0f / LARGEST_INTEGER);
+    facts->sum = sum;
   }
 }

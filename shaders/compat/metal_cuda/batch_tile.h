@@ -1,10 +1,10 @@
-// shaders/include/batch_tile.h on NVIDIA: weights as the left operands of mma.m16n8k32, nibbles as bytes, the eight rows
-// of inputs as the eight columns of the right ones, upper and lower bytes in two products.
+// shaders/include/batch_tile.h on NVIDIA: weights as the left operands of mma.m16n8k32, nibbles as bytes, the eight
+// rows of inputs as the eight columns of the right ones, upper and lower bytes in two products.
 //
 // Asynchronous copies bring weights into slots of threadgroup memory, several steps ahead; ldmatrix then gives lane l
 // what it has of a fragment: word l % 4 of every chunk of row l / 4. A step's row is four vectors of 16 bytes, in an
-// order that lets eight rows of one chunk come from different banks. Sums of integers are exact; each chunk is summed by
-// itself, since weights and inputs have scales of their own.
+// order that lets eight rows of one chunk come from different banks. Sums of integers are exact; each chunk is summed
+// by itself, since weights and inputs have scales of their own.
 #pragma once
 
 #include "matrix_16x16.h"
@@ -73,15 +73,26 @@ METAL_FUNC void load_inputs(const uint4* rounded, uint chunks, uint step, uint l
 
 namespace cuda {
 
-// The products of a chunk's words of rows l / 4 and l / 4 + 8 with its inputs: integers, weights less 8.
-METAL_FUNC void multiply_chunk(int* products, uint first, uint second, const uint4& bytes, int sum, int next_sum) {
-  constexpr uint nibbles = 0x0F0F0F0Fu;
-  const uint a0 = first & nibbles, a1 = second & nibbles, a2 = first >> 4 & nibbles, a3 = second >> 4 & nibbles;
-  int upper[4] = {0, 0, 0, 0};
-  multiply_bytes(upper, a0, a1, a2, a3, bytes.x, bytes.y);
+// sums = a b of 16x32 bytes and 32x8 bytes, all with sign.
+METAL_FUNC void multiply_signed_bytes(int* sums, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%10, %10, %10, %10};"
+      : "=r"(sums[0]), "=r"(sums[1]), "=r"(sums[2]), "=r"(sums[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(0));
+}
+
+// Four nibbles less 8, each in the upper half of a byte, so that they count sixteen times.
+METAL_FUNC uint sixteen_fold(uint upper_halves) { return (upper_halves & 0xF0F0F0F0u) ^ 0x80808080u; }
+
+// Sixteen times the products of a chunk's words of rows l / 4 and l / 4 + 8 with its inputs.
+METAL_FUNC void multiply_chunk(int* products, uint first, uint second, const uint4& bytes) {
+  const uint a0 = sixteen_fold(first << 4), a1 = sixteen_fold(second << 4);
+  const uint a2 = sixteen_fold(first), a3 = sixteen_fold(second);
+  int upper[4], lower[4];
+  multiply_signed_bytes(upper, a0, a1, a2, a3, bytes.x, bytes.y);
+  multiply_signed_bytes(lower, a0, a1, a2, a3, bytes.z, bytes.w);
 #pragma unroll
-  for (uint i = 0; i < 4; i++) products[i] = upper[i] * 256 - 8 * (i % 2 == 0 ? sum : next_sum);
-  multiply_bytes(products, a0, a1, a2, a3, bytes.z, bytes.w);
+  for (uint i = 0; i < 4; i++) products[i] = upper[i] * 256 + lower[i];
 }
 
 }  // namespace cuda
@@ -107,21 +118,21 @@ METAL_FUNC void accumulate_step(const Step& now, const BatchInputs& inputs, cons
     for (uint c = 0; c < 4; c++) {
       const uint4& facts = inputs.facts[c];
       const float input_scale = __builtin_bit_cast(float, facts.x), next_input = __builtin_bit_cast(float, facts.z);
-      const int sum = static_cast<int>(facts.y), next_sum = static_cast<int>(facts.w);
+      const float sixteenth = input_scale * 0.0625f, next_sixteenth = next_input * 0.0625f;
       int products[4];
-      cuda::multiply_chunk(products, words[c * 2], words[c * 2 + 1], inputs.bytes[c], sum, next_sum);
+      cuda::multiply_chunk(products, words[c * 2], words[c * 2 + 1], inputs.bytes[c]);
       const uint owner = lane / 4 * 4 + c;
       const float scale = ::__shfl_sync(cuda::all_lanes, first.scale(), owner);
       const float next_scale = ::__shfl_sync(cuda::all_lanes, second.scale(), owner);
-      totals[0] += scale * input_scale * static_cast<float>(products[0]);
-      totals[1] += scale * next_input * static_cast<float>(products[1]);
-      totals[2] += next_scale * input_scale * static_cast<float>(products[2]);
-      totals[3] += next_scale * next_input * static_cast<float>(products[3]);
+      totals[0] += scale * sixteenth * static_cast<float>(products[0]);
+      totals[1] += scale * next_sixteenth * static_cast<float>(products[1]);
+      totals[2] += next_scale * sixteenth * static_cast<float>(products[2]);
+      totals[3] += next_scale * next_sixteenth * static_cast<float>(products[3]);
       if (first.HAS_SHIFT) {
         const float shift = ::__shfl_sync(cuda::all_lanes, first.shift(), owner);
         const float next_shift = ::__shfl_sync(cuda::all_lanes, second.shift(), owner);
-        const float inputs_sum = input_scale * static_cast<float>(sum);
-        const float next_inputs_sum = next_input * static_cast<float>(next_sum);
+        const float inputs_sum = input_scale * static_cast<float>(static_cast<int>(facts.y));
+        const float next_inputs_sum = next_input * static_cast<float>(static_cast<int>(facts.w));
         totals[0] += shift * inputs_sum;
         totals[1] += shift * next_inputs_sum;
         totals[2] += next_shift * inputs_sum;
