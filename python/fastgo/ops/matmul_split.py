@@ -6,8 +6,8 @@ Made of a matmul by the pass of the same name, for wide devices only.
 from __future__ import annotations
 
 from fastgo.graph.dag import KernelCall, Node, Op
-from fastgo.ops.common import WEIGHTS_PER_BLOCK, ceil_div, plane_offsets, weight_kernel
-from fastgo.ops.matmul import MANY_ROWS, finish, reference
+from fastgo.ops.common import WEIGHTS_PER_BLOCK, ceil_div, finish, plane_offsets, weight_kernel
+from fastgo.ops.matmul import MANY_ROWS, reference
 
 _SIDE = 64  # rows and outputs of a threadgroup
 _MOST_PARTS = 8
