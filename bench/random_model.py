@@ -7,7 +7,7 @@ random bytes is repeated for each plane, with scales that keep activations finit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +54,13 @@ QWEN3_8B = ModelConfig(
     rope=RopeConfig(1e6),
     tie_word_embeddings=False,
 )
-QWEN3_30B_A3B = ModelConfig(
+QWEN3_30B_A3B = replace(
+    QWEN3_8B,
     architecture="qwen3moe",
-    vocab_size=151936,
     hidden_size=2048,
     intermediate_size=6144,
     num_hidden_layers=48,
-    num_attention_heads=32,
     num_key_value_heads=4,
-    head_dim=128,
-    rms_norm_eps=1e-6,
-    max_position_embeddings=40960,
-    query_scale=128**-0.5,
-    rope=RopeConfig(1e6),
-    tie_word_embeddings=False,
     num_experts=128,
     num_experts_per_tok=8,
     moe_intermediate_size=768,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "early_start.h"
+#include "gather_parts.h"
 #include "quant_unit.h"
 #include "reduce.h"
 
@@ -34,22 +35,8 @@ inline void accumulate_units(thread const Weights* matrices, device const float*
   }
 }
 
-// Sums over the lanes and parts. Afterwards lane i < COUNT of each first part has sum i; the others have nothing.
-// `scratch` holds MAX_SIMDGROUPS * COUNT floats.
+// Adds up lanes and parts, as gather_parts says; `scratch` holds MAX_SIMDGROUPS * COUNT floats.
 template <uint COUNT>
 inline float gather_sums(thread const float* sums, thread const VectorPlace& place, threadgroup float* scratch) {
-  for (uint i = 0; i < COUNT; i++) {
-    float total = simd_sum(sums[i]);
-    if (place.lane == 0) {
-      scratch[place.simdgroup * COUNT + i] = total;
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  float total = 0.0f;
-  if (place.lane < COUNT && place.simdgroup % place.parts == 0) {
-    for (uint part = 0; part < place.parts; part++) {
-      total += scratch[(place.simdgroup + part) * COUNT + place.lane];
-    }
-  }
-  return total;
+  return gather_parts<COUNT>(sums, place.lane, place.simdgroup, place.simdgroup % place.parts, place.parts, scratch);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "early_start.h"
+#include "gather_parts.h"
 #include "quant_unit.h"
 #include "row_cut.h"
 #include "row_norm.h"
@@ -77,24 +78,10 @@ inline void accumulate_rounds(thread const Weights* matrices, Fours inputs, uint
   }
 }
 
-// Adds up lanes and parts. Afterwards lane i < COUNT of each first part has sum i; the others have nothing.
-// `scratch` holds MAX_TILE_SIMDGROUPS * COUNT floats.
+// Adds up lanes and parts, as gather_parts says; `scratch` holds MAX_TILE_SIMDGROUPS * COUNT floats.
 template <uint COUNT>
 inline float gather_rounds(thread const float* sums, thread const TilePlace& place, threadgroup float* scratch) {
-  for (uint i = 0; i < COUNT; i++) {
-    float total = simd_sum(sums[i]);
-    if (place.lane == 0) {
-      scratch[place.simdgroup * COUNT + i] = total;
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  float total = 0.0f;
-  if (place.lane < COUNT && place.part == 0) {
-    for (uint part = 0; part < tile_parts; part++) {
-      total += scratch[(place.simdgroup + part) * COUNT + place.lane];
-    }
-  }
-  return total;
+  return gather_parts<COUNT>(sums, place.lane, place.simdgroup, place.part, tile_parts, scratch);
 }
 
 // Calls MACRO(name, Format) for every format that is streamed.
