@@ -99,8 +99,10 @@ def test_bias_and_activation(variant: Variant, format: str, activation: str) -> 
             want = matmul.reference(*doubles, bias.astype(np.float64), activation=activation)
         worst = error(got, want, product_scale(*doubles) + np.abs(bias))
         print(f"worst matmul {variant.name} {format} {activation} {rows} {worst:.2g}")
+        is_few = form is run_wide and rows > 1  # their inputs are rounded by the shaders on every device
+        precision = tolerances.matmul_precision("device" if is_few else variant.name, format, rows)
         # No activation is steeper than 1.13.
-        assert worst <= 1.13 * tolerance("matmul", variant, format, rows), rows
+        assert worst <= 1.13 * tolerances.KERNELS["matmul", precision], rows
 
 
 def test_a_bias_or_activation_that_does_not_fit_is_refused() -> None:
