@@ -2,8 +2,9 @@
 
 Prints findings as file:line: message and exits with 0 if there are none, 1 if there are some, 2 if the check could not
 be made. It knows MSL's own rules (declarations, attributes, address spaces) and asks a real clang about everything
-else. It is stricter than Metal in one place: copying a whole struct out of device or constant memory is refused, read
-the members instead.
+else. It is stricter than Metal in two places: a kernel template that is never instantiated is refused, since nobody
+looks into its body, and clang's warnings count as findings. What clang says and Metal does not is listed, each with its
+reason, in msl_lint_lib/diagnostics.py.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def lint(path: Path, include_directories: Sequence[Path] = ()) -> list[Finding]:
     findings.update(rules.find(tokens, declarations))
     findings.update(pointers.find(declarations))
     findings.update(kernels.find(declarations))
-    findings.update(clang.find(tokens, declarations))
+    try:
+        findings.update(clang.find(tokens, declarations))
+    except MslError as error:
+        findings.add(Finding(error.file, error.line, error.message))
     return sorted(findings)
 
 

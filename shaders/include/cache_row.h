@@ -37,25 +37,6 @@ inline float cached(device const Nibbles* cache, ulong elements, uint head_dim, 
   return float(int(bits >> (d % 2 * 4) & 15) - NIBBLE_ZERO) * float(scale);
 }
 
-// The elements d to d + WIDTH - 1 of a row, d a multiple of WIDTH, which is 2 or 4.
-template <uint WIDTH, typename T>
-inline vec<float, WIDTH> cached_run(device const T* cache, ulong, uint head_dim, ulong row, uint d) {
-  vec<T, WIDTH> stored = *(device const vec<T, WIDTH>*)(cache + row * head_dim + d);
-  vec<float, WIDTH> run;
-  for (uint i = 0; i < WIDTH; i++) {
-    run[i] = float(stored[i]);
-  }
-  return run;
-}
-template <uint WIDTH>
-inline vec<float, WIDTH> cached_run(device const Nibbles* cache, ulong elements, uint head_dim, ulong row, uint d) {
-  vec<float, WIDTH> run;
-  for (uint i = 0; i < WIDTH; i++) {
-    run[i] = cached(cache, elements, head_dim, row, d + i);
-  }
-  return run;
-}
-
 template <typename T>
 inline float row_scale(device const T*, ulong, ulong) {
   return 1.0f;

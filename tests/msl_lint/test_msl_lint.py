@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import msl_lint  # noqa: E402
+from msl_lint_lib import clang, rules  # noqa: E402
+from mslc_lib.parser import parse  # noqa: E402
+from mslc_lib.preprocessor import preprocess  # noqa: E402
 
 CASES = Path(__file__).resolve().parent
 REJECT = sorted((CASES / "reject").glob("*.metal"))
@@ -32,8 +35,10 @@ def expectations(path: Path) -> dict[int, str]:
 
 
 def test_the_list_of_rejected_shaders_is_complete() -> None:
-    assert len(REJECT) >= 30
+    assert len(REJECT) >= 55
     assert all(expectations(path) for path in REJECT)
+    expected = {message for path in REJECT for message in expectations(path).values()}
+    assert set(rules.FORBIDDEN.values()) <= expected
 
 
 @pytest.mark.parametrize("path", REJECT, ids=lambda path: path.stem)
@@ -49,6 +54,18 @@ def test_mistake_is_found_where_it_is(path: Path) -> None:
 @pytest.mark.parametrize("path", [CASES / "accept" / "idioms.metal", *SHADERS], ids=lambda path: path.stem)
 def test_sound_shader_is_accepted(path: Path) -> None:
     assert msl_lint.lint(path, [ROOT / "shaders"]) == []
+
+
+def test_every_template_of_ours_is_instantiated() -> None:
+    """Mistakes in the body of a template show only then; headers count where any shader uses them."""
+    written, instantiated = set(), set()
+    for path in SHADERS:
+        tokens = preprocess(path, [ROOT / "shaders"], ()).tokens
+        bodies = clang.template_bodies(tokens, parse(tokens))
+        written |= {place for place in bodies.written if Path(place[0]).is_relative_to(ROOT / "shaders")}
+        instantiated |= bodies.instantiated
+    assert len(written) > 100
+    assert sorted(written - instantiated) == []
 
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from mslc_lib.lexer import IDENTIFIER, Token
+from mslc_lib.lexer import IDENTIFIER, Token, closing
 from mslc_lib.syntax import Declaration, Function, Namespace, TypeDefinition, Variable, walk
 
 from msl_lint_lib.finding import Finding
 
-_FORBIDDEN = {
+FORBIDDEN = {
     "double": "MSL has no double",
     "goto": "MSL has no goto",
     "register": "MSL has no register variables",
@@ -30,6 +30,8 @@ _FORBIDDEN = {
     "asm": "MSL has no inline assembly",
     "wchar_t": "MSL has no wchar_t",
 }
+# Metal's compiler takes `= {0}`, which MLX uses, and clears nothing by it.
+_ZEROS = frozenset({"=", "{", "}", ",", "0", "0.0", "0.0f", "0.0h"})
 _LAMBDA_BEFORE = frozenset({"=", "(", ",", "return", "{", ";", "}", "&&", "||", "?", ":"})
 
 
@@ -42,6 +44,7 @@ def find(tokens: Sequence[Token], declarations: Sequence[Declaration]) -> Iterat
         yield from _kernel_shape(function)
         yield from _local_variables(function)
     yield from _recursion(functions)
+    yield from _calls_of_kernels(functions)
 
 
 def body_of(function: Function) -> list[Token]:
@@ -63,8 +66,8 @@ def _forbidden_tokens(tokens: Sequence[Token]) -> Iterator[Finding]:
     for index, token in enumerate(tokens):
         before = tokens[index - 1].text if index else ";"
         is_deleted_function = token.text == "delete" and before == "="
-        if token.kind == IDENTIFIER and token.text in _FORBIDDEN and not is_deleted_function:
-            yield at(token, _FORBIDDEN[token.text])
+        if token.kind == IDENTIFIER and token.text in FORBIDDEN and not is_deleted_function:
+            yield at(token, FORBIDDEN[token.text])
         elif token.text == "[" and before in _LAMBDA_BEFORE and tokens[index + 1].text in ("]", "&", "="):
             yield at(token, "MSL 3 has no lambda expressions")
 
@@ -115,8 +118,8 @@ def _local_variables(function: Function) -> Iterator[Finding]:
     for start, end in threadgroup_variables(function):
         if not function.is_kernel:
             yield at(body[start], f"a threadgroup variable must be declared in a kernel, not in '{function.name}'")
-        if len(_before_initializer(body[start:end])) < end - start:
-            yield at(body[start], "a threadgroup variable can't have an initializer")
+        if not {t.text for t in _initializer(body[start:end])} <= _ZEROS:
+            yield at(body[start], "a threadgroup variable can't have an initializer other than zeros")
 
 
 def _statement(tokens: Sequence[Token], start: int) -> list[Token]:
@@ -130,8 +133,20 @@ def _before_initializer(statement: list[Token]) -> list[Token]:
     return statement[:end]
 
 
+def _initializer(statement: list[Token]) -> list[Token]:
+    """The tokens of a declaration from its `=` or `{` on; what stands in brackets of extents is none."""
+    index = 0
+    while index < len(statement) and statement[index].text not in ("=", "{"):
+        index = closing(statement, index) + 1 if statement[index].text in ("[", "(") else index + 1
+    return statement[index:]
+
+
 def _recursion(functions: Sequence[Function]) -> Iterator[Finding]:
-    """Cycles among functions that are no templates and have no overloads, whose calls names alone tell."""
+    """Cycles among functions whose calls names alone tell.
+
+    An overload or another instantiation of a template may be what is called, as in `f(uint2 x) { f(x.x); }`, so those
+    are left out; no template can recur without end anyway.
+    """
     by_name: dict[str, list[Function]] = {}
     for function in functions:
         by_name.setdefault(function.name, []).append(function)
@@ -148,10 +163,18 @@ def _recursion(functions: Sequence[Function]) -> Iterator[Finding]:
             yield at(function.place, f"MSL has no recursion: '{name}' reaches itself")
 
 
+def _calls_of_kernels(functions: Sequence[Function]) -> Iterator[Finding]:
+    kernels = {f.name for f in functions if f.is_kernel} - {f.name for f in functions if not f.is_kernel}
+    for function in functions:
+        for name in sorted(_called(function) & kernels):
+            yield at(function.place, f"a kernel can't be called: '{name}' in '{function.name}'")
+
+
 def _called(function: Function) -> set[str]:
+    """Names that stand before a `(`, but for members of objects and of other classes."""
     body = body_of(function)
     return {
         token.text
         for index, token in enumerate(body[:-1])
-        if token.kind == IDENTIFIER and body[index + 1].text == "(" and body[index - 1].text not in (".", "->")
+        if token.kind == IDENTIFIER and body[index + 1].text == "(" and body[index - 1].text not in (".", "->", "::")
     }

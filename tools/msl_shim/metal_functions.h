@@ -1,6 +1,7 @@
 // <metal_math>, <metal_integer>, <metal_common>, <metal_geometric> and <metal_relational> as declarations.
 //
-// A function of two arguments takes them of one type: Metal's overloads are ambiguous for mixed ones.
+// A function of two arguments takes them of one type: Metal's overloads are ambiguous for mixed ones. Those that exist
+// for floating point only take an integer beside a scalar, as the scalar alone then chooses the overload.
 #pragma once
 
 #include "metal_traits.h"
@@ -14,15 +15,24 @@ using if_float = enable_if_t<is_floating_point<element<T>>::value>;
 template <typename T>
 using if_integer = enable_if_t<is_integral<element<T>>::value>;
 template <typename T>
+using if_scalar_float = enable_if_t<is_floating_point<T>::value>;
+template <typename T>
+using if_scalar_integer = enable_if_t<is_integral<T>::value>;
+template <typename T>
 using if_vector = enable_if_t<(vector_traits<T>::count > 1)>;
 }  // namespace detail
 
 #define MSL_SHIM_FLOAT_1(name)                          \
   template <typename T, typename = detail::if_float<T>> \
   T name(T)
-#define MSL_SHIM_FLOAT_2(name)                          \
-  template <typename T, typename = detail::if_float<T>> \
-  T name(T, T)
+#define MSL_SHIM_FLOAT_2(name)                                                                                      \
+  template <typename T, typename = detail::if_float<T>>                                                             \
+  T name(T, T);                                                                                                     \
+  template <typename T, typename I, typename = detail::if_scalar_float<T>, typename = detail::if_scalar_integer<I>> \
+  T name(T, I);                                                                                                     \
+  template <typename I, typename T, typename = detail::if_scalar_float<T>, typename = detail::if_scalar_integer<I>, \
+            typename = void>                                                                                        \
+  T name(I, T)
 
 // metal, metal::precise and metal::fast declare the same functions.
 #include "metal_math_functions.h"
@@ -113,6 +123,7 @@ template <typename T, typename = detail::if_float<T>>
 detail::element<T> distance_squared(T, T);
 MSL_SHIM_FLOAT_1(normalize);
 MSL_SHIM_FLOAT_2(cross);
+MSL_SHIM_FLOAT_2(reflect);
 
 float4 unpack_unorm4x8_to_float(uint);
 float4 unpack_snorm4x8_to_float(uint);

@@ -32,10 +32,12 @@ MSL_SHIM_FLOAT_1(tanpi);
 MSL_SHIM_FLOAT_1(trunc);
 MSL_SHIM_FLOAT_2(atan2);
 MSL_SHIM_FLOAT_2(copysign);
+MSL_SHIM_FLOAT_2(divide);
 MSL_SHIM_FLOAT_2(fdim);
 MSL_SHIM_FLOAT_2(fmax);
 MSL_SHIM_FLOAT_2(fmin);
 MSL_SHIM_FLOAT_2(fmod);
+MSL_SHIM_FLOAT_2(nextafter);
 MSL_SHIM_FLOAT_2(pow);
 MSL_SHIM_FLOAT_2(powr);
 template <typename T, typename = detail::if_float<T>>
@@ -50,6 +52,12 @@ template <typename T, typename I, typename = detail::if_float<T>, typename = det
 T ldexp(T, I);
 template <typename T, typename = detail::if_float<T>>
 T fma(T, T, T);
+template <typename T, typename = detail::if_float<T>>
+T fmax3(T, T, T);
+template <typename T, typename = detail::if_float<T>>
+T fmin3(T, T, T);
+template <typename T, typename = detail::if_float<T>>
+conditional_t<detail::vector_traits<T>::count == 1, int, vec<int, detail::vector_traits<T>::count>> ilogb(T);
 template <typename T>
 T max(T, T);
 template <typename T>

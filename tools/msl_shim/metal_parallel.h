@@ -13,20 +13,34 @@ enum class mem_flags {
   mem_threadgroup_imageblock = 8
 };
 constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(int(a) | int(b)); }
-enum memory_order { memory_order_relaxed };
+enum memory_order { memory_order_relaxed, memory_order_seq_cst };
+enum thread_scope { thread_scope_thread, thread_scope_threadgroup, thread_scope_device };
 
 void threadgroup_barrier(mem_flags);
 void simdgroup_barrier(mem_flags);
+void atomic_thread_fence(mem_flags, memory_order, thread_scope = thread_scope_device);
 
-#define MSL_SHIM_GROUP_1(name) \
-  template <typename T>        \
-  T simd_##name(T);            \
-  template <typename T>        \
+namespace detail {
+// Simdgroup functions take numbers of at most 32 bits and vectors of them.
+template <typename T>
+struct is_lane_value
+    : bool_constant<is_arithmetic<element<T>>::value && !is_same<element<T>, bool>::value && sizeof(element<T>) <= 4> {
+};
+template <typename T>
+using if_lane = enable_if_t<is_lane_value<T>::value>;
+}  // namespace detail
+template <typename T>
+struct __is_valid_simdgroup_type : detail::is_lane_value<T> {};
+
+#define MSL_SHIM_GROUP_1(name)                         \
+  template <typename T, typename = detail::if_lane<T>> \
+  T simd_##name(T);                                    \
+  template <typename T, typename = detail::if_lane<T>> \
   T quad_##name(T)
-#define MSL_SHIM_GROUP_LANE(name) \
-  template <typename T>           \
-  T simd_##name(T, ushort);       \
-  template <typename T>           \
+#define MSL_SHIM_GROUP_LANE(name)                      \
+  template <typename T, typename = detail::if_lane<T>> \
+  T simd_##name(T, ushort);                            \
+  template <typename T, typename = detail::if_lane<T>> \
   T quad_##name(T, ushort)
 MSL_SHIM_GROUP_1(sum);
 MSL_SHIM_GROUP_1(product);
@@ -92,7 +106,7 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
   void simdgroup_store(simdgroup_matrix<T, 8, 8>, space T*, ulong = 8, ulong2 = ulong2{}, bool = false)
 MSL_SHIM_MATRIX_SPACE(device);
 MSL_SHIM_MATRIX_SPACE(threadgroup);
-template <typename T, int Columns, int Rows>
+template <typename T, int Columns, int Rows = Columns>
 simdgroup_matrix<T, Columns, Rows> make_filled_simdgroup_matrix(T);
 template <typename D, typename A, typename B>
 void simdgroup_multiply(thread simdgroup_matrix<D, 8, 8>&, simdgroup_matrix<A, 8, 8>, simdgroup_matrix<B, 8, 8>);
@@ -118,17 +132,21 @@ struct same_type {
   typedef T type;
 };
 }  // namespace detail
-#define MSL_SHIM_ATOMIC_FETCH(space, name) \
-  template <typename T>                    \
+template <typename T>
+using if_atomic_number = enable_if_t<is_same<T, int>::value || is_same<T, uint>::value || is_same<T, float>::value>;
+template <typename T>
+using if_atomic_integer = enable_if_t<is_same<T, int>::value || is_same<T, uint>::value>;
+#define MSL_SHIM_ATOMIC_FETCH(space, name, which)        \
+  template <typename T, typename = if_atomic_##which<T>> \
   T atomic_fetch_##name##_explicit(volatile space atomic<T>*, typename detail::same_type<T>::type, memory_order)
 #define MSL_SHIM_ATOMICS(space)                                                                             \
-  MSL_SHIM_ATOMIC_FETCH(space, add);                                                                        \
-  MSL_SHIM_ATOMIC_FETCH(space, sub);                                                                        \
-  MSL_SHIM_ATOMIC_FETCH(space, min);                                                                        \
-  MSL_SHIM_ATOMIC_FETCH(space, max);                                                                        \
-  MSL_SHIM_ATOMIC_FETCH(space, and);                                                                        \
-  MSL_SHIM_ATOMIC_FETCH(space, or);                                                                         \
-  MSL_SHIM_ATOMIC_FETCH(space, xor);                                                                        \
+  MSL_SHIM_ATOMIC_FETCH(space, add, number);                                                                \
+  MSL_SHIM_ATOMIC_FETCH(space, sub, number);                                                                \
+  MSL_SHIM_ATOMIC_FETCH(space, min, integer);                                                               \
+  MSL_SHIM_ATOMIC_FETCH(space, max, integer);                                                               \
+  MSL_SHIM_ATOMIC_FETCH(space, and, integer);                                                               \
+  MSL_SHIM_ATOMIC_FETCH(space, or, integer);                                                                \
+  MSL_SHIM_ATOMIC_FETCH(space, xor, integer);                                                               \
   template <typename T>                                                                                     \
   T atomic_load_explicit(const volatile space atomic<T>*, memory_order);                                    \
   template <typename T>                                                                                     \
@@ -140,5 +158,9 @@ struct same_type {
                                              typename detail::same_type<T>::type, memory_order, memory_order)
 MSL_SHIM_ATOMICS(device);
 MSL_SHIM_ATOMICS(threadgroup);
+template <typename = void>
+void atomic_min_explicit(volatile device atomic<ulong>*, ulong, memory_order);
+template <typename = void>
+void atomic_max_explicit(volatile device atomic<ulong>*, ulong, memory_order);
 
 }  // namespace metal

@@ -73,8 +73,6 @@ template <typename T>
 struct is_signed : bool_constant<__is_signed(T)> {};
 template <typename T>
 struct is_unsigned : bool_constant<__is_unsigned(T)> {};
-template <typename T>
-struct is_empty : bool_constant<__is_empty(T)> {};
 template <typename T, typename U>
 constexpr constant bool is_same_v = __is_same(T, U);
 template <typename T>
@@ -99,6 +97,38 @@ template <typename T>
 using remove_cv_t = __remove_cv(T);
 template <typename T>
 using remove_reference_t = __remove_reference_t(T);
+template <typename T, typename U>
+struct is_convertible : bool_constant<__is_convertible_to(T, U)> {};
+template <typename T, typename U>
+constexpr constant bool is_convertible_v = __is_convertible_to(T, U);
+template <typename T>
+struct is_const : bool_constant<__is_const(T)> {};
+template <typename T>
+struct is_pointer : bool_constant<__is_pointer(T)> {};
+template <typename... T>
+struct disjunction : false_type {};
+template <typename T, typename... Rest>
+struct disjunction<T, Rest...> : bool_constant<T::value || disjunction<Rest...>::value> {};
+template <typename... T>
+using _disjunction = disjunction<T...>;
+template <typename T>
+struct remove_addrspace {
+  typedef T type;
+};
+template <typename T>
+struct remove_addrspace<device T> {
+  typedef T type;
+};
+template <typename T>
+struct remove_addrspace<threadgroup T> {
+  typedef T type;
+};
+template <typename T>
+struct remove_addrspace<__attribute__((address_space(2))) T> {
+  typedef T type;
+};
+template <typename T>
+using remove_addrspace_t = typename remove_addrspace<T>::type;
 template <typename T>
 struct make_unsigned {
   typedef __make_unsigned(T) type;
@@ -108,8 +138,15 @@ struct make_signed {
   typedef __make_signed(T) type;
 };
 
+// What the library's own numeric_limits is made of; candle's shaders specialise it.
 template <typename T>
-struct numeric_limits {
+struct _numeric_limits_impl {
+  static constexpr T max() { return T(0); }
+  static constexpr T min() { return T(0); }
+  static constexpr T lowest() { return T(0); }
+};
+template <typename T>
+struct numeric_limits : _numeric_limits_impl<T> {
   static constexpr T max() { return T(0); }
   static constexpr T min() { return T(0); }
   static constexpr T lowest() { return T(0); }

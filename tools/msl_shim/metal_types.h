@@ -9,9 +9,16 @@
 
 #define kernel
 #define thread
+#ifdef MSL_SHIM_ONE_SPACE  // for a second look at places where only address spaces stood in clang's way
+#define device
+#define constant const
+#define threadgroup
+#else
 #define device __attribute__((address_space(1)))
 #define constant const __attribute__((address_space(2)))
 #define threadgroup __attribute__((address_space(3)))
+#endif
+#define coherent(scope)
 
 typedef unsigned char uchar;
 typedef unsigned short ushort;
@@ -131,6 +138,10 @@ constexpr bool4 make_bool4(Parts... parts) {
 }
 
 namespace metal {
+template <typename T>
+struct vec_elements {
+  static constexpr int value = detail::vector_traits<T>::count;
+};
 using ::bfloat;
 using ::half;
 using ::int16_t;

@@ -113,3 +113,39 @@ kernel void foreign(device const half* x [[buffer(0)]], device bfloat* y [[buffe
   }
   y[i] = bfloat(M_2_SQRTPI_F * M_SQRT2_F);
 }
+
+struct Complex {
+  float real, imaginary;
+  constexpr Complex(float a, float b) thread : real(a), imaginary(b) {}
+  constexpr Complex(float a, float b) threadgroup : real(a), imaginary(b) {}
+  constexpr Complex() thread : real(0), imaginary(0) {}
+  float norm() const thread { return real * real + imaginary * imaginary; }
+  float norm() const device { return real * real + imaginary * imaginary; }
+};
+
+typedef half4 four_halves;
+constant constexpr bool rotated [[function_constant(2)]];
+
+inline float first_of(threadgroup float values[4][8], Partial partial) { return values[0][0] + partial.best; }
+
+inline ushort half_of(ushort n) { return n / 2; }
+inline uint half_of(uint n) { return half_of(ushort(n)); }
+
+kernel void copies(device Partial* partials [[buffer(0)]], constant Partial& given [[buffer(1)]],
+                   device Complex* z [[buffer(2)]], device half4* h [[buffer(3)]], device float4x4& m [[buffer(4)]],
+                   coherent(device) device atomic_uint* flag [[buffer(5)]], uint i [[thread_position_in_grid]]) {
+  threadgroup float zeros[(4 + 4) / 2][8] = {0};
+  Partial mine = given;
+  partials[1] = mine;
+  partials[2] = partials[1];
+  mine = partials[i];
+  float x = first_of(zeros, partials[3]) + z[i].norm() + (rotated ? 1.0 : 2.5e-1);
+  float4 wide = (float4)h[i] + static_cast<float4>(h[i + 1]) + metal::vec<float, 4>(h[i]) * 2.0;
+  h[i] = four_halves(0.5h, half(wide.x), 1, 2) + (half4)wide;
+  float4x4 square = m;
+  h[i] += half4((square * square)[1] * pow(x, int(i)) + square * wide);
+  float powers[4] = {[0 ... 3] = 1.0f, [2] = 2.0f};
+  x = sqrt(-2.0 * log(powers[i & 3])) + fmod(x, 2);
+  atomic_thread_fence(mem_flags::mem_device, memory_order_seq_cst, thread_scope_device);
+  atomic_store_explicit(flag, half_of(i), memory_order_relaxed);
+}

@@ -57,7 +57,7 @@ inline void load_block_inputs(const float* x, std::uint32_t rows, std::uint32_t 
       in.scales[lane] = value.scale * 256.0f;
       in.scales[rows_together + lane] = value.scale;
       const __m512i sum = _mm512_add_epi32(value.halves[0], value.halves[1]);
-      in.sums[lane] = value.scale * static_cast<float>(_mm512_reduce_add_epi32(sum));
+      in.sums[lane] = value.scale * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(sum));  // exact
     }
   }
 }

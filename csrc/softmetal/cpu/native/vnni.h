@@ -71,19 +71,20 @@ inline HighLow split(__m512i value) {
 
 inline void quantise_block(__m512 first, __m512 second, std::uint32_t block, bool nibble_order, const Inputs& in) {
   const SixteenBits x = to_sixteen_bits(first, second);
-  std::int32_t half_sums[2];
+  float half_sums[2];
   const std::size_t start = static_cast<std::size_t>(block) * 32, quad = static_cast<std::size_t>(block / 4) * 128;
   for (int side = 0; side < 2; side++) {
     const HighLow parts = split(x.halves[side]);
     const std::size_t at = nibble_order ? quad + side * 64 + block % 4 * 16 : start + side * 16;
     _mm_storeu_si128(reinterpret_cast<__m128i*>(in.high + at), parts.high);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(in.low + at), parts.low);
-    half_sums[side] = _mm512_reduce_add_epi32(x.halves[side]);
+    // Exact, as integers would be; of inputs that are not finite integers would overflow.
+    half_sums[side] = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(x.halves[side]));
     in.half_scales[block * 2 + side] = x.scale;
-    in.half_sums[block * 2 + side] = x.scale * static_cast<float>(half_sums[side]);
+    in.half_sums[block * 2 + side] = x.scale * half_sums[side];
   }
   in.scales[block] = x.scale;
-  in.sums[block] = x.scale * static_cast<float>(half_sums[0] + half_sums[1]);
+  in.sums[block] = x.scale * (half_sums[0] + half_sums[1]);
 }
 
 inline Inputs quantise(const float* x, std::uint32_t blocks, bool nibble_order, unsigned char* memory) {
