@@ -20,6 +20,8 @@ Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
   const bool native = work.pipeline && work.pipeline->native.run;
   const std::uint64_t per_thread = native ? native_pieces_per_thread : shader_pieces_per_thread;
+  // Few units of a native kernel stay together: heads of attention, say, that read the same keys.
+  if (native && work.units <= per_thread * threads) return std::min<std::uint64_t>(work.units, threads);
   return std::min<std::uint64_t>(work.units, per_thread * threads);
 }
 

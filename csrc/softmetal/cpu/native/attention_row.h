@@ -8,8 +8,14 @@
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-constexpr int group_heads = 4;    // at most so many query heads are handled together
-constexpr int value_vectors = 4;  // of a value row handled together
+constexpr int group_heads = 4;            // at most so many query heads are handled together
+constexpr int value_vectors = 4;          // of a value row handled together
+constexpr std::uint32_t value_rows = 32;  // read in one go: their parts stay in the L1 cache
+
+// Brings `bytes` from `at` on into the cache: what the processor fetches by itself ends with each page.
+inline void fetch_rows(const void* at, std::size_t bytes) {
+  for (std::size_t b = 0; b < bytes; b += 64) __builtin_prefetch(static_cast<const char*>(at) + b);
+}
 
 // Adds what the elements of a head beyond whole vectors contribute.
 template <typename T, int heads>
@@ -33,6 +39,7 @@ void score_keys(const float* queries, const T* keys, std::uint32_t count, std::u
     for (std::uint32_t p = 0; p < width; p++) {
       // A last vector that is not full repeats its last key.
       const T* key = keys + static_cast<std::size_t>(first + smaller(p, present - 1)) * head_dim;
+      fetch_rows(key + static_cast<std::size_t>(width) * head_dim, head_dim * sizeof(T));
       Vector dot[heads] = {};
       for (std::uint32_t d = 0; d + width <= head_dim; d += width) {
         const Vector k = load_as_float(key + d);
@@ -47,11 +54,15 @@ void score_keys(const float* queries, const T* keys, std::uint32_t count, std::u
 
 // Turns scores into weights that sum to one.
 inline void softmax(float* scores, std::uint32_t count) {
+  Vector most = broadcast(scores[0]);
+  std::uint32_t p = 0;
+  for (; p + width <= count; p += width) most = select(load(scores + p) > most, load(scores + p), most);
   float largest = scores[0];
-  for (std::uint32_t p = 1; p < count; p++) largest = scores[p] > largest ? scores[p] : largest;
+  for (int lane = 0; lane < width; lane++) largest = most[lane] > largest ? most[lane] : largest;
+  for (; p < count; p++) largest = scores[p] > largest ? scores[p] : largest;
   float total = 0.0f;
   Vector totals = {};
-  std::uint32_t p = 0;
+  p = 0;
   for (; p + width <= count; p += width) {
     const Vector weight = exponential(load(scores + p) - largest);
     store(scores + p, weight);
@@ -65,14 +76,19 @@ inline void softmax(float* scores, std::uint32_t count) {
   for (p = 0; p < count; p++) scores[p] *= inverse;
 }
 
+// Adds the values [begin, end) times their weights to the sums in `out`.
 template <typename T, int heads>
-void sum_values(const float* weights, std::size_t stride, const T* values, std::uint32_t count, std::uint32_t head_dim,
-                float* out) {
+void add_values(const float* weights, std::size_t stride, const T* values, std::uint32_t begin, std::uint32_t end,
+                std::uint32_t head_dim, float* out) {
   std::uint32_t d = 0;
   for (; d + value_vectors * width <= head_dim; d += value_vectors * width) {
-    Vector sums[heads][value_vectors] = {};
-    for (std::uint32_t p = 0; p < count; p++) {
+    Vector sums[heads][value_vectors];
+    for (int h = 0; h < heads; h++) {
+      for (int v = 0; v < value_vectors; v++) sums[h][v] = load(out + h * head_dim + d + v * width);
+    }
+    for (std::uint32_t p = begin; p < end; p++) {
       const T* value = values + static_cast<std::size_t>(p) * head_dim + d;
+      fetch_rows(value + static_cast<std::size_t>(value_rows) * head_dim, value_vectors * width * sizeof(T));
       for (int v = 0; v < value_vectors; v++) {
         const Vector x = load_as_float(value + v * width);
         for (int h = 0; h < heads; h++) sums[h][v] += x * weights[h * stride + p];
@@ -84,12 +100,21 @@ void sum_values(const float* weights, std::size_t stride, const T* values, std::
   }
   for (; d < head_dim; d++) {
     for (int h = 0; h < heads; h++) {
-      float sum = 0.0f;
-      for (std::uint32_t p = 0; p < count; p++) {
+      float sum = out[h * head_dim + d];
+      for (std::uint32_t p = begin; p < end; p++) {
         sum += weights[h * stride + p] * scalar_as_float(values[static_cast<std::size_t>(p) * head_dim + d]);
       }
       out[h * head_dim + d] = sum;
     }
+  }
+}
+
+template <typename T, int heads>
+void sum_values(const float* weights, std::size_t stride, const T* values, std::uint32_t count, std::uint32_t head_dim,
+                float* out) {
+  std::memset(out, 0, heads * head_dim * sizeof(float));
+  for (std::uint32_t begin = 0; begin < count; begin += value_rows) {
+    add_values<T, heads>(weights, stride, values, begin, smaller(begin + value_rows, count), head_dim, out);
   }
 }
 
