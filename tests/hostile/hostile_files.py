@@ -307,6 +307,9 @@ CASES: dict[str, Case] = {
     "model folder: a merge that makes no token": Case(
         model_folder(swap("tokenizer.json", '"hi":2', '"x":2')), "not a tokenizer of this kind", command=RUN
     ),
+    "model folder: a token outside the vocabulary": Case(
+        model_folder(swap("tokenizer.json", '"hi":2', '"hi":96')), "makes token 96, expected ids below 96", command=RUN
+    ),
     "model folder: words with a prefix": Case(
         model_folder(swap("tokenizer.json", '"continuing_subword_prefix":null', '"continuing_subword_prefix":"xx"')),
         "not a tokenizer of this kind",

@@ -203,6 +203,11 @@ class ByteLevelTokenizer(Tokenizer):
         except Exception as error:  # the library checks a vocabulary only when a text needs it
             reason = " ".join(str(error).split())[:200]
             raise InvalidFileError(f"the tokenizer can't encode a text: {reason}", hint="get the model again") from None
+        # The library counts its tokens, whose ids may have gaps.
+        if max(ids, default=0) >= self.vocab_size:
+            raise InvalidFileError(
+                f"the tokenizer makes token {max(ids)}, expected ids below {self.vocab_size}", hint=_HINT
+            )
         return ids
 
     def _find_bytes(self, token: int) -> bytes:
