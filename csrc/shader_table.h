@@ -49,7 +49,9 @@ struct KernelReflection {
   std::uint32_t argument_count;
   const ConstantReflection* constants;  // those of the whole file
   std::uint32_t constant_count;
-  std::uint32_t max_total_threads;  // [[max_total_threads_per_threadgroup(n)]], else 1024
+  std::uint32_t max_total_threads;          // [[max_total_threads_per_threadgroup(n)]], else 1024
+  const std::uint16_t* required_constants;  // positions in `constants` of those that a pipeline can't be made without
+  std::uint32_t required_constant_count;
 };
 
 struct ShaderFile {

@@ -16,7 +16,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from fastgo import _fastmetal
 from fastgo.engine.devices import device_kind, open_device
+from fastgo.graph.dag import KernelCall
+from fastgo.graph.lower import Lowering
 
 Result = TypeVar("Result")
 
@@ -29,6 +32,9 @@ _X86_FLAGS: Mapping[str, frozenset[str]] = {
     "avx2": frozenset({"avx2", "fma", "f16c"}),
     "x86-64-v2": frozenset(),
 }
+
+# A variable that names a file; each process of a variant adds the names of the kernels that it records.
+KERNELS_RUN = "FASTGO_TEST_KERNELS_RUN"
 
 _ARM_SETS = ("neon_dotprod", "neon")
 
@@ -85,8 +91,24 @@ class Variant:
         return {"FASTGO_CPU_KERNELS": "native", "FASTGO_CPU_ISA": self.name}
 
 
+def _note_kernels(path: Path) -> None:
+    """From now on every kernel that a graph is lowered to is named in the file, once."""
+    dispatch, named = Lowering._dispatch, set[str]()
+
+    def noted(self: Lowering, program: _fastmetal.Program, call: KernelCall) -> None:
+        if call.kernel not in named:
+            named.add(call.kernel)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{call.kernel}\n")
+        dispatch(self, program, call)
+
+    Lowering._dispatch = noted  # type: ignore[method-assign]
+
+
 def _enter(switches: Mapping[str, str]) -> None:
     """Sets the switches before the device is opened, and makes sure that the device accepts them."""
+    if KERNELS_RUN in os.environ:
+        _note_kernels(Path(os.environ[KERNELS_RUN]))
     os.environ.pop("FASTGO_CPU_ISA", None)
     os.environ.update(switches)
     with tempfile.TemporaryFile() as messages:

@@ -255,12 +255,17 @@ def test_unknown_kernels_and_constants() -> None:
         device.pipeline("rms_norm", {"nothing": 1})
 
 
+def test_constants_that_a_kernel_uses_must_be_given() -> None:
+    with pytest.raises(_fastmetal.Error, match=r"uses function constants without a value: is_interleaved$"):
+        open_device(None).pipeline("rope_cache_f32", {"has_head_norm": True})
+
+
 def test_pipelines_are_made_once() -> None:
     device = open_device(None)
     before = device.telemetry
     for _ in range(3):
-        device.pipeline("rope_cache_f32", {"has_head_norm": True})
-        device.pipeline("rope_cache_f32", {"has_head_norm": False})
+        device.pipeline("rope_cache_f32", {"has_head_norm": True, "is_interleaved": False})
+        device.pipeline("rope_cache_f32", {"has_head_norm": False, "is_interleaved": False})
     after = device.telemetry
     assert after["pipeline_misses"] - before["pipeline_misses"] == 2
     assert after["pipeline_hits"] - before["pipeline_hits"] == 4

@@ -39,6 +39,33 @@ TEST(wrong_type_of_function_constant_is_an_error) {
   CHECK(description(error).find("factor") != std::string::npos);
 }
 
+// The error of a pipeline of `kernel` in specialised.metal, with `factor` set or nothing; empty if it could be made.
+std::string pipeline_error(const char* kernel, bool with_factor) {
+  const int factor = 3;
+  const auto constants = NS::TransferPtr(MTL::FunctionConstantValues::alloc()->init());
+  if (with_factor) constants->setConstantValue(&factor, MTL::DataTypeInt, NS::UInteger(0));
+  NS::Error* error = nullptr;
+  const auto function = NS::TransferPtr(library("specialised")->newFunction(text(kernel), constants.get(), &error));
+  CHECK(function.get());
+  const auto state = NS::TransferPtr(device()->newComputePipelineState(function.get(), &error));
+  CHECK_EQUAL(state.get() == nullptr, error != nullptr);
+  return error ? description(error) : "";
+}
+
+TEST(pipeline_without_its_function_constants_is_an_error) {
+  CHECK_EQUAL(pipeline_error("specialised", false),
+              std::string("kernel \"specialised\" uses function constants without a value: factor, negate"));
+  CHECK_EQUAL(pipeline_error("specialised", true),
+              std::string("kernel \"specialised\" uses function constants without a value: negate"));
+  const auto plain = NS::TransferPtr(library("specialised")->newFunction(text("specialised")));
+  CHECK(!device()->newComputePipelineState(plain.get(), static_cast<NS::Error**>(nullptr)));
+}
+
+TEST(function_constants_may_be_left_out_where_the_shader_asks) {
+  CHECK_EQUAL(pipeline_error("asks_first", false), std::string());
+  CHECK_EQUAL(pipeline_error("uses_none", false), std::string());
+}
+
 TEST(libraries_name_their_functions) {
   NS::Array* names = library()->functionNames();
   CHECK(names->count() >= 10);

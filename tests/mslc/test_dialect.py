@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shader_runner import Shaders
+from shader_runner import CASES, Shaders, run_mslc
 
 Array = np.ndarray[Any, Any]
 
@@ -92,3 +94,27 @@ def test_threadgroup_memory_with_an_alignment_and_sizes_behind_a_loop(shaders: S
     y = np.zeros(12, np.int32)
     assert shaders.run("late_sizes", {0: y}, [12], [12]) == ""
     np.testing.assert_array_equal(y, np.arange(12) + 3)
+
+
+def test_sizes_of_one_name_in_nested_blocks(shaders: Shaders) -> None:
+    x = np.arange(8, dtype=np.float32)
+    y = x.copy()
+    assert shaders.run("nested_sizes", {0: y}, [8], [8]) == ""
+    swapped = np.roll(x, 4)
+    np.testing.assert_array_equal(y, swapped + 10 * swapped[::-1] + 100 * 2)
+    assert shaders.static_memory("nested_sizes") == 4 * (2 + 8 + 32)
+
+
+def test_wishes_for_loops_are_kept(shaders: Shaders, tmp_path: Path) -> None:
+    y = np.zeros(3, np.float32)
+    assert shaders.run("unrolled", {0: y}, [3], [3]) == ""
+    np.testing.assert_array_equal(y, [2306, 2316, 2326])
+    for emit in ("cpp", "cuda"):
+        output = tmp_path / emit
+        assert run_mslc(CASES / "dialect.metal", "--emit", emit, "-o", output).returncode == 0
+        text = output.read_text()
+        assert re.findall(r"SOFTMETAL_UNROLL\S*(?=\s+for)", text) == [
+            "SOFTMETAL_UNROLL",
+            "SOFTMETAL_UNROLL_BY(2)",
+            "SOFTMETAL_UNROLL",
+        ]

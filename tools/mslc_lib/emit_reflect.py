@@ -11,7 +11,12 @@ from .reflect import Kernel, Module
 def emit_reflect(module: Module) -> str:
     """A JSON list with one object a kernel."""
     constants = [{"name": c.name, "type": c.type, "index": c.index, "size": c.size} for c in module.constants]
-    kernels = [_kernel(kernel) | {"function_constants": constants} for kernel in module.kernels]
+    kernels = [
+        _kernel(kernel)
+        | {"function_constants": constants}
+        | {"required_constants": [module.constants[n].name for n in kernel.required_constants]}
+        for kernel in module.kernels
+    ]
     return json.dumps(kernels, indent=2) + "\n"
 
 

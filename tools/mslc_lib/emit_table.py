@@ -66,6 +66,9 @@ def _kernel_arrays(number: int, kernel: Kernel) -> list[str]:
         lines.append(f"const fastgo::ArgumentReflection arguments_{number}[] = {{")
         lines += [f"  {_argument_row(number, position, a)}," for position, a in enumerate(kernel.arguments)]
         lines += ["};", ""]
+    if kernel.required_constants:
+        positions = ", ".join(map(str, kernel.required_constants))
+        lines += [f"const std::uint16_t required_{number}[] = {{{positions}}};", ""]
     return lines
 
 
@@ -82,7 +85,8 @@ def _argument_row(number: int, position: int, argument: Argument) -> str:
 def _kernel_row(number: int, kernel: Kernel, module: Module) -> str:
     arguments = f"arguments_{number}" if kernel.arguments else "nullptr"
     constants = "constants" if module.constants else "nullptr"
+    required = f"required_{number}" if kernel.required_constants else "nullptr"
     return (
         f"{{{quote(kernel.host_name)}, {arguments}, {len(kernel.arguments)}, {constants}, "
-        f"{len(module.constants)}, {kernel.max_total_threads}}}"
+        f"{len(module.constants)}, {kernel.max_total_threads}, {required}, {len(kernel.required_constants)}}}"
     )

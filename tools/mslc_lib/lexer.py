@@ -79,6 +79,18 @@ def tokenize(text: str, file: str) -> list[Token]:
     return tokens
 
 
+def unrolling(words: Sequence[str]) -> str:
+    """What a pragma of these words asks of the loop behind it: "unroll", "unroll N", or "" for anything else."""
+    if list(words[:3]) == ["clang", "loop", "unroll"]:
+        return "unroll" if "full" in words or "enable" in words else ""
+    if list(words[:3]) == ["clang", "loop", "unroll_count"]:
+        words = ["unroll", *words[3:]]
+    if words and words[0] == "unroll":
+        count = [word for word in words[1:] if word not in ("(", ")")]
+        return f"unroll {count[0]}" if len(count) == 1 and count[0].isdigit() else "unroll"
+    return ""
+
+
 def spell(tokens: Iterable[Token]) -> str:
     """The tokens as one line of text, spaced as they were written."""
     text = ""

@@ -7,12 +7,12 @@ which is what Metal's own compiler gets. System includes stay in that text and v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import MslError
 from .expressions import evaluate
-from .lexer import IDENTIFIER, NUMBER, STRING, Token, tokenize
+from .lexer import IDENTIFIER, NUMBER, PUNCTUATION, STRING, Token, tokenize, unrolling
 from .macros import Macro, MacroTable, expand, parse_define
 
 PREDEFINED = {
@@ -144,6 +144,10 @@ class _FileReader:
         if rest and rest[0].text == "once":
             self._state.once.add(self._path.resolve())
             self._lines[name.line - 1] = ""
+        elif self._active() and (wanted := unrolling([t.text for t in rest])):
+            place = replace(name, space=True)
+            pieces = (("_Pragma", IDENTIFIER), ("(", PUNCTUATION), (f'"{wanted}"', STRING), (")", PUNCTUATION))
+            self._run += [place.renamed(text, kind) for text, kind in pieces]
 
     def _conditional(self, name: Token, rest: list[Token]) -> None:
         kind = name.text

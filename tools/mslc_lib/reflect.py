@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .call_graph import CallGraph
 from .deduce import deduce
 from .layout import Field, Layout, TypeTable
-from .lexer import Token, spell, split_commas
+from .lexer import Token, closing, spell, split_commas
 from .parts import host_name_of
 from .syntax import ADDRESS_SPACES, Declaration, Function, Instantiation, Parameter, Variable, walk
 
@@ -77,6 +77,7 @@ class Kernel:
     max_total_threads: int
     uses_barriers: bool
     instantiation: Instantiation | None = None
+    required_constants: tuple[int, ...] = ()  # positions in Module.constants
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def analyse(declarations: Sequence[Declaration]) -> Module:
     types = TypeTable.of(declarations)
     graph = CallGraph.of(declarations)
     constants = _constants(declarations, types)
+    optional = _optional_constants(declarations)
     functions: dict[str, list[Function]] = {}
     for declaration in walk(declarations):
         if isinstance(declaration, Function) and declaration.is_kernel and declaration.body >= 0:
@@ -110,7 +112,7 @@ def analyse(declarations: Sequence[Declaration]) -> Module:
                 f"a kernel '{kernel.host_name}' is already defined in line {seen[kernel.host_name].line}"
             )
         seen[kernel.host_name] = declaration.place
-        kernels.append(kernel)
+        kernels.append(replace(kernel, required_constants=_required(kernel, constants, graph, optional)))
     return Module(declarations, types, tuple(kernels), tuple(constants), graph)
 
 
@@ -133,6 +135,24 @@ def _constants(declarations: Sequence[Declaration], types: TypeTable) -> list[Co
             raise attribute.place.error(f"function constant index {index} is already taken by '{previous.name}'")
         found.append(Constant(declaration.name, layout.type, index, layout.size, declaration.place))
     return found
+
+
+def _optional_constants(declarations: Sequence[Declaration]) -> set[str]:
+    """Names that the file asks is_function_constant_defined about: those may be left unset."""
+    found = set()
+    for declaration in walk(declarations):
+        tokens = declaration.tokens
+        for index, token in enumerate(tokens[:-2]):
+            if token.text == "is_function_constant_defined":
+                found.add(tokens[closing(tokens, index + 1) - 1].text)
+    return found
+
+
+def _required(kernel: Kernel, constants: Sequence[Constant], graph: CallGraph, optional: set[str]) -> tuple[int, ...]:
+    """Positions of the constants that the kernel reaches, by names, and that must have a value."""
+    names = [kernel.function.name, *(t.text for t in kernel.arguments_of_template or ())]
+    reached = graph.reachable(names) - optional
+    return tuple(n for n, constant in enumerate(constants) if constant.name in reached)
 
 
 def _kernel(

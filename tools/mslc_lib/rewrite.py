@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .lexer import IDENTIFIER, NUMBER, PUNCTUATION, Token, closing, spell
+from .lexer import IDENTIFIER, NUMBER, PUNCTUATION, Token, closing, spell, tokenize, unrolling
 from .parts import find_attribute_end
 from .syntax import Declaration, TypeDefinition, Variable, walk
 
@@ -52,7 +52,12 @@ def rewrite(tokens: Sequence[Token], fields: frozenset[str]) -> list[Token]:
             index = closing(tokens, index + 1) + 1
             continue
         if token.text == "_Pragma" and index + 1 < len(tokens):
-            index = closing(tokens, index + 1) + 1
+            end = closing(tokens, index + 1)
+            wanted = unrolling([t.text for t in tokenize(tokens[index + 2].text.strip('"'), token.file)])
+            if wanted:
+                count = wanted.removeprefix("unroll").strip()
+                output.append(token.renamed(f"SOFTMETAL_UNROLL_BY({count})" if count else "SOFTMETAL_UNROLL"))
+            index = end + 1
             continue
         if token.text == "is_function_constant_defined" and index + 1 < len(tokens):
             end = closing(tokens, index + 1)

@@ -31,8 +31,11 @@ class GroupVariables:
 
 @dataclass(frozen=True)
 class _Statement:
+    """Token indices; `scope` holds those of the braces that are open around it, from the outside in."""
+
     start: int
     end: int
+    scope: tuple[int, ...]
 
 
 def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVariables:
@@ -46,9 +49,11 @@ def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVar
     call = f"{name}{_own_arguments(function)}()"
     output: list[Token] = []
     types: list[str] = []
+    layout: list[str] = []
     position, is_zeroed = 0, False
     for statement in chosen:
         output.extend(body[position : statement.start])
+        first = len(types)
         for variable in _variables(body, statement):
             is_zeroed |= bool(variable.initializer)
             extents = "".join(f"[{one_line(e, fields)}]" for e in variable.extents)
@@ -59,11 +64,12 @@ def extract(function: Function, number: int, fields: frozenset[str]) -> GroupVar
             memory = f"::softmetal::cpu::group_memory({call}.offset[{len(types)}])"
             output.append(synthetic(f"{base} {target} = *static_cast<{element}>({memory});", place))
             types.append(base + (f" {extents}" if extents else ""))
+        adds = [f"layout.template add<{type_}>({first + n});" for n, type_ in enumerate(types[first:])]
+        layout += _in_their_blocks(_needed_locals(body, statements, statement), adds, fields)
         position = statement.end + 1
     output.extend(body[position:])
-    locals_ = _needed_locals(body, statements, chosen)
-    layout = _layout_function(function, name, types, [one_line(tokens, fields) for tokens in locals_], fields)
-    return GroupVariables(output, layout, name, len(types), is_zeroed)
+    text = _layout_function(function, name, len(types), layout, fields)
+    return GroupVariables(output, text, name, len(types), is_zeroed)
 
 
 def shared_declarations(function: Function) -> list[Token]:
@@ -103,6 +109,7 @@ def first_declaration(function: Function) -> Token | None:
 def _statements(body: Sequence[Token]) -> list[_Statement]:
     """Simple statements at any depth: runs of tokens between `{`, `}` and `;` that end in `;`."""
     found: list[_Statement] = []
+    scope: list[int] = []
     start, index = 1, 1
     while index < len(body):
         text = body[index].text
@@ -114,9 +121,13 @@ def _statements(body: Sequence[Token]) -> list[_Statement]:
             index = closing(body, index)
         elif text in ("{", "}"):
             start = index + 1
+            if text == "{":
+                scope.append(index)
+            elif scope:
+                scope.pop()
         elif text == ";":
             if index > start:
-                found.append(_Statement(start, index))
+                found.append(_Statement(start, index, tuple(scope)))
             start = index + 1
         index += 1
     return found
@@ -168,19 +179,35 @@ def _without_attributes(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _needed_locals(
-    body: Sequence[Token], statements: Sequence[_Statement], chosen: Sequence[_Statement]
-) -> list[list[Token]]:
-    """Local aliases and constants that the chosen declarations mention, directly or through one another, in order."""
-    needed = {t.text for s in chosen for t in body[s.start : s.end] if t.kind == IDENTIFIER}
+    body: Sequence[Token], statements: Sequence[_Statement], chosen: _Statement
+) -> list[list[list[Token]]]:
+    """Local aliases and constants that a declaration mentions, directly or through one another, in order.
+
+    A list for each block around it, from the outside in: a name may mean something else in the next block.
+    """
+    needed = {t.text for t in body[chosen.start : chosen.end] if t.kind == IDENTIFIER}
     kept: list[_Statement] = []
     for statement in reversed(statements):
         tokens = body[statement.start : statement.end]
-        if statement in chosen or tokens[0].text not in _LOCAL_STARTS:
+        is_visible = statement.start < chosen.start and statement.scope == chosen.scope[: len(statement.scope)]
+        if not is_visible or tokens[0].text not in _LOCAL_STARTS or _declares_object(body, statement):
             continue
         if _declared_names(tokens) & needed:
             kept.append(statement)
             needed |= {t.text for t in tokens if t.kind == IDENTIFIER}
-    return [list(body[s.start : s.end + 1]) for s in reversed(kept)]
+    depths = range(len(chosen.scope) + 1)
+    return [[list(body[s.start : s.end + 1]) for s in reversed(kept) if len(s.scope) == depth] for depth in depths]
+
+
+def _in_their_blocks(
+    locals_: Sequence[Sequence[Sequence[Token]]], lines: Sequence[str], fields: frozenset[str]
+) -> list[str]:
+    """The lines behind the locals they need, in blocks as deep as those are."""
+    output: list[str] = []
+    blocks = [block for block in locals_ if block]
+    for block in blocks:
+        output += ["{", *(one_line(tokens, fields).replace("static ", "") for tokens in block)]
+    return [*output, *lines, *("}" for _ in blocks)]
 
 
 def _declared_names(tokens: Sequence[Token]) -> set[str]:
@@ -207,16 +234,13 @@ def _own_arguments(function: Function) -> str:
     return f"<{', '.join(names)}>"
 
 
-def _layout_function(
-    function: Function, name: str, types: Sequence[str], locals_: Sequence[str], fields: frozenset[str]
-) -> str:
+def _layout_function(function: Function, name: str, count: int, adds: Sequence[str], fields: frozenset[str]) -> str:
     template = ""
     if function.template is not None:
         parameters = ", ".join(one_line(p.tokens, fields) for p in function.template)
         template = f"template <{parameters}>\n"
-    lines = [f"{template}constexpr ::softmetal::cpu::GroupLayout<{len(types)}> {name}() {{"]
-    lines += [f"  {text.replace('static ', '')}" for text in locals_]
-    lines.append(f"  ::softmetal::cpu::GroupLayout<{len(types)}> layout{{}};")
-    lines += [f"  layout.template add<{type_}>({index});" for index, type_ in enumerate(types)]
+    lines = [f"{template}constexpr ::softmetal::cpu::GroupLayout<{count}> {name}() {{"]
+    lines.append(f"  ::softmetal::cpu::GroupLayout<{count}> layout{{}};")
+    lines += [f"  {text}" for text in adds]
     lines += ["  return layout;", "}"]
     return "\n".join(lines)

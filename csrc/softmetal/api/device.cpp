@@ -68,6 +68,21 @@ BufferImpl* allocate_buffer(DeviceImpl* device, std::uint64_t length, MTL::Resou
   return make_object<BufferImpl>(device, BufferImpl::Origin::allocated, memory, options);
 }
 
+// Names the function constants that the kernel uses and that have no value, or "". One that the shader asks
+// is_function_constant_defined about may be left unset.
+std::string missing_constants(const FunctionImpl& function) {
+  const fastgo::KernelReflection& kernel = function.shaders->file->kernels[function.kernel];
+  std::string names;
+  for (std::uint32_t i = 0; i < kernel.required_constant_count; ++i) {
+    const std::uint16_t position = kernel.required_constants[i];
+    if (function.constants[position].defined) continue;
+    names += std::string(names.empty() ? "" : ", ") + kernel.constants[position].name;
+  }
+  return names.empty()
+             ? ""
+             : std::string("kernel \"") + kernel.name + "\" uses function constants without a value: " + names;
+}
+
 ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function* function, bool whole_simdgroups,
                                         NS::Error** error) {
   if (!validation::alive(device, "MTL::Device::newComputePipelineState") ||
@@ -76,7 +91,11 @@ ComputePipelineStateImpl* make_pipeline(DeviceImpl* device, const MTL::Function*
     return nullptr;
   }
   const FunctionImpl& source = *impl(function);
-  std::string problem;
+  std::string problem = missing_constants(source);
+  if (!problem.empty()) {
+    set_error(error, pipeline_error_domain, MTL::LibraryErrorCompileFailure, problem);
+    return nullptr;
+  }
   auto pipeline =
       device->driver->make_pipeline(*source.shaders, source.kernel, source.constants, whole_simdgroups, &problem);
   if (!pipeline) {

@@ -6,6 +6,11 @@
 
 // The order matters: what comes first is named or used by what follows.
 // clang-format off
+// What `#pragma unroll` becomes.
+#define SOFTMETAL_PRAGMA(words) _Pragma(#words)
+#define SOFTMETAL_UNROLL _Pragma("unroll")
+#define SOFTMETAL_UNROLL_BY(count) SOFTMETAL_PRAGMA(unroll count)
+
 #include "builtin_names.h"
 #include "standard_types.h"
 #include "convert.h"

@@ -167,3 +167,46 @@ kernel void late_sizes(device int* y [[buffer(0)]], uint i [[thread_position_in_
   threadgroup_barrier(mem_flags::mem_threadgroup);
   y[i] = tile[i / columns][i % columns];
 }
+
+// Blocks that give one name to different sizes.
+kernel void nested_sizes(device float* y [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+  constexpr uint SIZE = 2;
+  threadgroup float pair[SIZE];
+  {
+    constexpr uint SIZE = 8, HALF = SIZE / 2;
+    threadgroup float small[HALF][2];
+    small[i % HALF][i / HALF] = y[i];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    y[i] = small[i % HALF][1 - i / HALF];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  {
+    constexpr uint SIZE = 32;
+    threadgroup float large[SIZE];
+    large[i * 4] = y[i];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    y[i] += 10 * large[SIZE - 4 - i * 4];
+  }
+  if (i < SIZE) {
+    pair[i] = i + 1;
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  y[i] += 100 * pair[SIZE - 1];
+}
+
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
+// Loops with a wish how to compile them.
+kernel void unrolled(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  float sum = 0;
+#pragma unroll
+  for (uint k = 0; k < 4; k++) sum += k;
+#pragma unroll(2)
+  for (uint k = 0; k < i; k++) {
+    sum += 10;
+  }
+  UNROLLED for (uint k = 0; k < 3; k++) { sum += 100; }
+#pragma clang loop unroll(disable)
+  for (uint k = 0; k < 2; k++) sum += 1000;
+  y[i] = sum;
+}
