@@ -21,6 +21,7 @@ from fastgo.bench.speed import SpeedTest, run
 from fastgo.bench.stage_times import stage_times
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
+from fastgo.engine.pass_graph import MAX_ROWS
 from random_model import SHAPES, write_random_model
 
 
@@ -39,7 +40,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for batch in options.batch:
             in_pass += stage_times(engine, options.depth, 5 * options.repeats, batch)
         kernels += KernelBench(engine, options.depth, 1, options.repeats, limits).rows()
-        kernels += KernelBench(engine, 0, max(options.prefill), 3, limits).rows() if options.prefill else []
+        rows = min(max(options.prefill, default=0), MAX_ROWS)
+        kernels += KernelBench(engine, 0, rows, 3, limits).rows() if rows else []
     return {
         "model": model.name,
         **machine.facts(engine.device),

@@ -1,6 +1,7 @@
 """Runs one operation on the device: a graph of one node, lowered and recorded as the engine does it.
 
-Outputs are filled with NaN before the run, so that an element that no thread writes shows.
+The arena is filled with NaN before the run, so that an element that no thread writes shows; guards lie behind all
+tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from fastgo.assets import quant
 from fastgo.engine.devices import open_device, parallel_width
 from fastgo.graph.dag import Graph, Storage, Tensor
-from fastgo.graph.lower import Lowering, Memory
+from fastgo.graph.lower import Memory
 from fastgo.graph.passes import PASSES
 from fastgo.ops import batch_matmul
 from fastgo.ops.add import add
@@ -50,6 +51,7 @@ from fastgo.ops.sandwich_norm import SANDWICH_NORM
 from fastgo.ops.scatter_rows import scatter_rows
 from fastgo.ops.soft_cap import soft_cap
 from fastgo.ops.transpose_2d import transpose_2d
+from guarded_arena import GuardedArena
 
 Array = npt.NDArray[Any]
 _GUARD, _GUARD_BYTES = 0xA5, 256  # what lies behind every input and state tensor, and must stay
@@ -282,10 +284,10 @@ class Bench:
     def prepare(self, outputs: Mapping[str, Tensor], *, indirect: bool = True) -> None:
         """Records the graph; `run` may then be called many times."""
         self.graph.results.extend(t for t in outputs.values() if t.root.storage is Storage.ARENA)
-        lowering = Lowering(self.device, self.graph, self._memory.__getitem__)
+        self._arena = GuardedArena(self.device, self.graph, self._memory.__getitem__)
+        lowering = self._arena.lowering
         self.program = lowering.record("test", indirect=indirect)
         self._outputs = {name: (lowering.memory(tensor), tensor) for name, tensor in outputs.items()}
-        self._fill_arena_with_nan(lowering)
 
     def run(self) -> dict[str, Any]:
         """Runs the graph once; the outputs' values by name."""
@@ -293,14 +295,8 @@ class Bench:
         for tensor, memory in self._memory.items():
             guard = np.frombuffer(memory.buffer, np.uint8, _GUARD_BYTES, memory.nbytes)
             assert (guard == _GUARD).all(), f"something was written beyond the end of {tensor.name}"
+        self._arena.check()
         return {name: self._read(memory, tensor) for name, (memory, tensor) in self._outputs.items()}
-
-    def _fill_arena_with_nan(self, lowering: Lowering) -> None:
-        for node in self.graph.nodes:
-            for tensor in node.outputs.values():
-                if tensor.root.storage is Storage.ARENA:
-                    memory = lowering.memory(tensor)
-                    self.device.fill(memory.buffer, memory.offset, memory.nbytes, 0xFF).wait()
 
     def _read(self, memory: Memory, tensor: Tensor) -> Array | Int8Cache | Int4Cache:
         staging = self.device.buffer(memory.nbytes, "read back")

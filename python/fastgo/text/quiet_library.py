@@ -17,10 +17,21 @@ _lock = Lock()
 
 
 @contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Raises RuntimeError in place of a panic."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == _PANIC:
+            raise RuntimeError(str(error)) from None
+        raise
+
+
+@contextmanager
 def quiet_library() -> Iterator[None]:
     """What is written to stderr inside comes out afterwards, and not at all if an error ends it.
 
-    Raises RuntimeError in place of a panic.
+    It holds what other threads write too, so it is for the loading of a file, not for each text. Panics are errors.
     """
     with _lock:
         try:
@@ -34,12 +45,9 @@ def quiet_library() -> Iterator[None]:
         try:
             if terminal is not None:
                 os.dup2(writer, _STDERR)
-            yield
+            with panics_are_errors():
+                yield
             is_error = False
-        except BaseException as error:
-            if type(error).__name__ == _PANIC:
-                raise RuntimeError(str(error)) from None
-            raise
         finally:
             if terminal is not None:
                 os.dup2(terminal, _STDERR)

@@ -17,7 +17,7 @@ from typing import Any
 from fastgo.errors import InvalidFileError
 from fastgo.text.byte_level import byte_of_character
 from fastgo.text.pipeline_growth import check_growth
-from fastgo.text.quiet_library import quiet_library
+from fastgo.text.quiet_library import panics_are_errors, quiet_library
 from fastgo.text.sentencepiece_model import SPACE
 from fastgo.text.special_tokens import SpecialTokens, unshield
 
@@ -198,7 +198,7 @@ class ByteLevelTokenizer(Tokenizer):
 
     def _encode_plain(self, text: str) -> list[int]:
         try:
-            with quiet_library():
+            with panics_are_errors():
                 ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
         except Exception as error:  # the library checks a vocabulary only when a text needs it
             reason = " ".join(str(error).split())[:200]
