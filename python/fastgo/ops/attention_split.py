@@ -8,6 +8,8 @@ a key head read each key and value once.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastgo.graph.dag import Graph, KernelCall, Node, Op, Tensor
@@ -89,64 +91,54 @@ def part_outputs(graph: Graph, rows: int, heads: int, splits: int, head_dim: int
     }
 
 
-def _matrix_call(node: Node) -> KernelCall:
-    """The call of attention_split_tile."""
-    num_sequences, kv_heads, capacity, head_dim = node.inputs["k_cache"].shape
-    rows, heads, splits, _ = node.outputs["partial"].shape
+def _part_call(
+    node: Node,
+    kernel: str,
+    heads: int,
+    arguments: dict[str, int | float],
+    constants: dict[str, bool | int | float],
+) -> KernelCall:
+    """The call for all parts; `heads` of a key head's queries go in a simdgroup. `arguments`: of this form only."""
+    num_sequences, kv_heads, capacity, _ = node.inputs["k_cache"].shape
+    rows, all_heads, splits, _ = node.outputs["partial"].shape
     reads = {name: node.inputs[name] for name in ("q", "k_cache", "v_cache", "positions", "sequences")}
-    arguments = {
-        "num_sequences": num_sequences,
-        "heads": heads,
-        "kv_heads": kv_heads,
-        "capacity": capacity,
-        "window": node.window,
-        "splits": splits,
-        "scale": node.scale,
-    }
+    parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
     return KernelCall(
-        f"attention_split_tile_{node.inputs['k_cache'].dtype}_d{head_dim}",
-        {**reads, **{name: node.outputs[name] for name in ("partial", "bests", "totals")}},
-        arguments,
-        (kv_heads * ceil_div(heads // kv_heads, _MATRIX_ROWS), rows, splits),
+        kernel,
+        {**reads, **parts},
+        {
+            "num_sequences": num_sequences,
+            "heads": all_heads,
+            "kv_heads": kv_heads,
+            "capacity": capacity,
+            "window": node.window,
+            "splits": splits,
+            "scale": node.scale,
+            **arguments,
+        },
+        (kv_heads * ceil_div(all_heads // kv_heads, heads), rows, splits),
         (SIMD_WIDTH, 1, 1),
-        {"pass_rows": rows},
+        constants,
     )
 
 
 def _lower(node: Node) -> list[KernelCall]:
     if "partial" not in node.outputs:
         return [attention_tile.tile_call(node, node.soft_cap)]
-    k_cache, blocks, sinks = node.inputs["k_cache"], node.inputs.get("blocks"), node.inputs.get("sinks")
-    num_sequences, kv_heads, capacity, head_dim = k_cache.shape
+    k_cache = node.inputs["k_cache"]
+    head_dim = k_cache.shape[3]
+    rows, heads = node.outputs["partial"].shape[:2]
     if node.on_matrices:
-        return [_matrix_call(node), combine_call(node, sinks)]
-    rows, heads, splits, _ = node.outputs["partial"].shape
-    step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
-    tile = 1 if heads == kv_heads else _TILE_HEADS
-    parts = {name: node.outputs[name] for name in ("partial", "bests", "totals")}
-    reads = {name: node.inputs[name] for name in ("q", "k_cache", "v_cache", "positions", "sequences")}
-    arguments = {
-        "num_sequences": num_sequences,
-        "heads": heads,
-        "kv_heads": kv_heads,
-        "head_dim": head_dim,
-        "capacity": capacity,
-        "window": node.window,
-        "splits": splits,
-        "scale": node.scale,
-        "soft_cap": node.soft_cap,
-    }
-    return [
-        KernelCall(
-            f"attention_split_{k_cache.dtype}_d{step}_h{tile}",
-            {**reads, "blocks": blocks, **parts},
-            arguments,
-            (kv_heads * ceil_div(heads // kv_heads, tile), rows, splits),
-            (SIMD_WIDTH, 1, 1),
-            {"has_blocks": blocks is not None},
-        ),
-        combine_call(node, sinks),
-    ]
+        kernel = f"attention_split_tile_{k_cache.dtype}_d{head_dim}"
+        call = _part_call(node, kernel, _MATRIX_ROWS, {}, {"pass_rows": rows})
+    else:
+        step = next(s for s in _HEAD_DIM_STEPS if s >= head_dim)
+        together = 1 if heads == k_cache.shape[1] else _TILE_HEADS
+        kernel = f"attention_split_{k_cache.dtype}_d{step}_h{together}"
+        arguments = {"head_dim": head_dim, "soft_cap": node.soft_cap}
+        call = _part_call(node, kernel, together, arguments, {"has_blocks": "blocks" in node.inputs})
+        call = replace(call, buffers={**call.buffers, "blocks": node.inputs.get("blocks")})
+    return [call, combine_call(node, node.inputs.get("sinks"))]
 
 
 def has_whole_chunks(node: Node) -> bool:

@@ -52,7 +52,7 @@ def batch_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str
 def _call(
     kernel: str, node: Node, weight: Tensor, outputs: int, tiles: int, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the two calls have in common; `outputs` are those of a threadgroup."""
+    """What the three calls have in common; `outputs` are those of a threadgroup."""
     columns = weight.shape[1]
     parts = 1
     while parts < _MOST_PARTS[tiles] and parts * 2 <= ceil_div(columns, _STEP_COLUMNS):
@@ -74,14 +74,17 @@ def _lower(node: Node) -> list[KernelCall]:
     kernel = f"matmul_batch_tile_{quant.get_format(weight.dtype).kernel}_t{tiles}"
     call = _call(kernel, node, weight, tiles * _TILE_OUTPUTS, tiles, {"planes": plane_offsets(weight)})
     buffers, constants = finish(node)
-    call["buffers"] = {"squares": None, **buffers, **call["buffers"]}
-    call["constants"] |= {**constants, **_norm_constants(node)}
+    call["buffers"] = {**buffers, **call["buffers"]}
+    call["constants"] |= constants
+    return [_ending_norm(call, node)]
+
+
+def _ending_norm(call: dict[str, Any], node: Node) -> KernelCall:
+    """The call of a kernel that can divide its rows by their root mean square."""
+    call["buffers"] = {"squares": None, **call["buffers"]}
+    call["constants"]["has_squares"] = "squares" in node.inputs
     call["arguments"]["eps"] = node.attributes.get("eps", 0.0)
-    return [KernelCall(**call)]
-
-
-def _norm_constants(node: Node) -> dict[str, bool]:
-    return {"has_squares": "squares" in node.inputs}
+    return KernelCall(**call)
 
 
 def _rows(x: Array, squares: Array | None, eps: float) -> Array:
@@ -118,10 +121,9 @@ def _lower_glu(node: Node) -> list[KernelCall]:
     }
     kernel = f"matmul_glu_batch_tile_{quant.get_format(gate.dtype).kernel}"
     call = _call(kernel, node, gate, _GLU_OUTPUTS, 4, arguments)
-    call["buffers"] = {"y": None, "rounded": None, "squares": None, **call["buffers"]}
-    call["constants"] |= {"rounds_output": "rounded" in node.outputs, **_norm_constants(node)}
-    call["arguments"]["eps"] = node.attributes.get("eps", 0.0)
-    return [KernelCall(**call)]
+    call["buffers"] = {"y": None, "rounded": None, **call["buffers"]}
+    call["constants"]["rounds_output"] = "rounded" in node.outputs
+    return [_ending_norm(call, node)]
 
 
 def glu_reference(

@@ -12,7 +12,7 @@ from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import vector_tuning
 from fastgo.ops.common import SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array, ceil_div, plane_offsets
 
-_MOST_COLUMNS, _MOST_SPLITS, _MOST_PARTS = 7168, 16, 512  # of the shader
+_MOST_SPLITS, _MOST_PARTS = 16, 512  # of the shader
 
 
 def suits(weight: Tensor, partial: Tensor) -> bool:
@@ -20,7 +20,7 @@ def suits(weight: Tensor, partial: Tensor) -> bool:
     _, heads, splits, _ = partial.shape
     columns, width = weight.shape[1], weight.graph.parallel_width
     is_fused = vector_tuning.fuses_rows(quant.get_format(weight.dtype).kernel, width)
-    fits = columns <= _MOST_COLUMNS and splits <= _MOST_SPLITS and heads * splits <= _MOST_PARTS
+    fits = columns <= vector_tuning.MOST_FUSED_COLUMNS and splits <= _MOST_SPLITS and heads * splits <= _MOST_PARTS
     return is_fused and fits and columns % WEIGHTS_PER_BLOCK == 0
 
 

@@ -16,7 +16,6 @@ from fastgo.ops.common import ACTIVATIONS, SIMD_WIDTH, WEIGHTS_PER_BLOCK, Array,
 from fastgo.ops.vector_cuts import Cut
 
 _NAMES = ("first", "second", "third")
-_MOST_COLUMNS = 7168  # that threadgroup memory holds
 _COLUMNS_A_THREAD = 16
 
 
@@ -24,7 +23,8 @@ def suits(weight: Tensor) -> bool:
     """Whether one row's norm and products with this weight may be one kernel."""
     columns, width = weight.shape[1], weight.graph.parallel_width
     format = quant.get_format(weight.dtype).kernel
-    return vector_tuning.fuses_rows(format, width) and columns % WEIGHTS_PER_BLOCK == 0 and columns <= _MOST_COLUMNS
+    fits = columns % WEIGHTS_PER_BLOCK == 0 and columns <= vector_tuning.MOST_FUSED_COLUMNS
+    return vector_tuning.fuses_rows(format, width) and fits
 
 
 def norm_call(

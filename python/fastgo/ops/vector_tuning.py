@@ -10,6 +10,7 @@ STREAM_FORMATS = ("f16", "bf16")  # FOR_EACH_STREAM_FORMAT
 _GLU_DEPTHS, _DEPTHS = (1, 2), (2, 4)  # the instantiations of kernels with two weights, and with one
 TILE_OUTPUTS = 16
 TILE_MOST_PARTS = 16
+MOST_FUSED_COLUMNS = 7168  # STAGED_COLUMNS and STREAM_COLUMNS of the shaders: a row in threadgroup memory
 
 _UNIT = 8  # WEIGHTS_PER_UNIT of the shaders: what a lane takes at a time
 _MOST_PARTS = 8

@@ -69,6 +69,12 @@ METAL_FUNC float shuffled_max(float value, uint distance) {
   return value > other ? value : other;
 }
 
+// Over the four lanes that share a row.
+METAL_FUNC float row_sum(float value) {
+  value += ::__shfl_xor_sync(all_lanes, value, 1);
+  return value + ::__shfl_xor_sync(all_lanes, value, 2);
+}
+
 }  // namespace cuda
 
 template <typename T, uint PARTS, uint SUMS>
@@ -114,9 +120,7 @@ METAL_FUNC void weigh(const SumMatrix* scores, uint first, bool is_whole, TileRo
 METAL_FUNC void store_states(const TileRow& row, float* states, uint lane) {
 #pragma unroll
   for (uint r = 0; r < 2; r++) {
-    float total = row.total[r];
-    total += ::__shfl_xor_sync(cuda::all_lanes, total, 1);
-    total += ::__shfl_xor_sync(cuda::all_lanes, total, 2);
+    float total = cuda::row_sum(row.total[r]);
     if (lane % 4 == 0) {
       states[lane / 4 + r * 8] = row.best[r];
       states[16 + lane / 4 + r * 8] = total;
@@ -127,9 +131,7 @@ METAL_FUNC void store_states(const TileRow& row, float* states, uint lane) {
 METAL_FUNC void store_inverse_totals(const TileRow& row, float* inverse, uint lane) {
 #pragma unroll
   for (uint r = 0; r < 2; r++) {
-    float total = row.total[r];
-    total += ::__shfl_xor_sync(cuda::all_lanes, total, 1);
-    total += ::__shfl_xor_sync(cuda::all_lanes, total, 2);
+    float total = cuda::row_sum(row.total[r]);
     if (lane % 4 == 0) inverse[lane / 4 + r * 8] = 1.0f / total;
   }
 }
