@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 
 from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
 
@@ -10,20 +11,30 @@ from fastgo.graph.dag import Graph, Node, Op, Storage, Tensor
 class Rewriter:
     """The nodes of a graph while a pass replaces some of them, with who reads which value.
 
-    A value is a root tensor as one node left it: an operation in place makes another value of the same root.
+    A value is a root tensor as one node left it: an operation in place makes another value of the same root. Who reads
+    and writes is looked up at the first question: most passes find no node of their kind.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.count = 0
-        self._readers: dict[tuple[Tensor, Node | None], list[Node]] = {}
-        self._writers: dict[Tensor, list[Node]] = {}
-        for node in graph.nodes:
+
+    @cached_property
+    def _readers(self) -> dict[tuple[Tensor, Node | None], list[Node]]:
+        readers: dict[tuple[Tensor, Node | None], list[Node]] = {}
+        for node in self.graph.nodes:
             for value in {(t.root, t.producer) for t in node.inputs.values()}:
-                self._readers.setdefault(value, []).append(node)
+                readers.setdefault(value, []).append(node)
+        return readers
+
+    @cached_property
+    def _writers(self) -> dict[Tensor, list[Node]]:
+        writers: dict[Tensor, list[Node]] = {}
+        for node in self.graph.nodes:
             for tensor in node.outputs.values():
-                self._writers.setdefault(tensor.root, []).append(node)
+                writers.setdefault(tensor.root, []).append(node)
+        return writers
 
     def nodes(self, op: Op) -> list[Node]:
         return [node for node in self.order if node.op is op]
@@ -52,21 +63,22 @@ class Rewriter:
 
     def replace(self, old: Collection[Node], new: Node) -> None:
         """Puts `new` where the last of `old` stood; it takes over outputs of theirs as its own."""
+        readers_of, writers_of = self._readers, self._writers  # both as they are before anything changes
         self.order[new] = max(self.order[node] for node in old)
-        moved = {t: self._readers.pop((t.root, t.producer), []) for t in new.outputs.values()}
+        moved = {t: readers_of.pop((t.root, t.producer), []) for t in new.outputs.values()}
         for node in old:
             for value in {(t.root, t.producer) for t in node.inputs.values()}:
-                if value in self._readers:
-                    self._readers[value].remove(node)
+                if value in readers_of:
+                    readers_of[value].remove(node)
             for tensor in node.outputs.values():
-                self._writers[tensor.root].remove(node)
+                writers_of[tensor.root].remove(node)
             del self.order[node]
         for tensor, readers in moved.items():
             tensor.own_producer = new
-            self._readers[tensor.root, new] = [reader for reader in readers if reader not in old]
-            self._writers.setdefault(tensor.root, []).append(new)
+            readers_of[tensor.root, new] = [reader for reader in readers if reader not in old]
+            writers_of.setdefault(tensor.root, []).append(new)
         for value in {(t.root, t.producer) for t in new.inputs.values()}:
-            self._readers.setdefault(value, []).append(new)
+            readers_of.setdefault(value, []).append(new)
         self.count += 1
 
     def move(self, tensor: Tensor, root: Tensor) -> None:

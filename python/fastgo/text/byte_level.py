@@ -131,6 +131,16 @@ def build_tokenizer_json(
             "byte_fallback": False,
             "ignore_merges": pre_tokenizer.ignore_merges,
             "vocab": dict(vocab),
-            "merges": [list(pair) for pair in merges],
+            "merges": merges_content(merges),
         },
     }
+
+
+def merges_content(merges: Sequence[Sequence[str]]) -> list[str] | list[list[str]]:
+    """Pairs of token texts as a tokenizer.json can have them: as lines, which the library reads a fifth faster.
+
+    As pairs where lines would not say the same: a text with a space in it, or a line that looks like a file's heading.
+    """
+    if any(" " in pair[0] + pair[1] or pair[0].startswith("#version") for pair in merges):
+        return [list(pair) for pair in merges]
+    return [f"{left} {right}" for left, right in merges]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fastgo.errors import InvalidFileError, UnsupportedModelError
+from fastgo.text.byte_level import merges_content
 from fastgo.text.gguf_tokenizer import SPECIAL_FILE, TOKENIZERS_FILE
 from fastgo.text.gguf_vocabulary import END_OF_TURN_TOKENS, MAX_TOKENS, TURN_TOKENS
 from fastgo.text.pipeline_growth import check_growth
@@ -59,7 +60,7 @@ def export_hf_tokenizer(
     _check_words(model, {*vocab, *added})
     control = {text: token for text, (token, is_control) in added.items() if is_control}
     content = _without_control(tokenizer, vocab, added, control)
-    _check_merges(content["model"])
+    content["model"]["merges"] = merges_content(_checked_merges(content["model"]))
     encoded, encoded_control = _encoded(content), _encoded(control)
     _check_loads(encoded)
     ids = {**vocab, **{text: token for text, (token, _) in added.items()}}
@@ -166,17 +167,20 @@ def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
             )
 
 
-def _check_merges(model: Mapping[str, Any]) -> None:
+def _checked_merges(model: Mapping[str, Any]) -> list[list[str]]:
     """Both parts of a merge, and what they make, have to be in the vocabulary: the library panics else."""
     vocab, merges = model["vocab"], model.get("merges")
     if not isinstance(merges, list):
         _fail("'merges'", "a list", merges)
+    pairs = []
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             _fail("'merges'", "pairs of texts", merge)
         if not (pair[0] in vocab and pair[1] in vocab and pair[0] + pair[1] in vocab):
             _fail("'merges'", "pairs of tokens that make a third", merge)
+        pairs.append(pair)
+    return pairs
 
 
 def added_tokens(
