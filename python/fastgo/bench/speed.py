@@ -1,7 +1,7 @@
 """Tokens a second of prefill and decode, named as llama-bench names them: pp512, tg128.
 
 pp512 appends 512 tokens and leaves the logits after the last. tg128 appends one token, then 127 that the model draws
-itself, sampled on the device. Token ids are random with a fixed seed. A test at a depth begins after that many tokens.
+itself, sampled on the device. Tokens are those of a text (tokens.py). A test at a depth begins after that many tokens.
 A batch decodes several sequences together; its rate is their sum.
 Times are seconds of wall time, seen from the host.
 """
@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fastgo.bench.spread import Spread, percentile
+from fastgo.bench.tokens import bench_tokens
 from fastgo.engine.batch import MAX_SEQUENCES, Batch
 from fastgo.engine.devices import device_errors
 from fastgo.engine.engine import Engine
@@ -24,8 +23,6 @@ from fastgo.engine.sampling import Sampling
 from fastgo.engine.session import Session
 from fastgo.errors import UsageError
 from fastgo.models.config import ModelConfig
-
-_SEED = 20240229
 
 
 @dataclass(frozen=True)
@@ -72,22 +69,21 @@ def plan(
 
 def run(engine: Engine, test: SpeedTest, repeats: int) -> dict[str, Any]:
     """Measures one test after a warm-up; returns its figures in the form of a row of JSON."""
-    random = np.random.default_rng(_SEED)
-    ids = random.integers(0, engine.config.vocab_size, test.depth + test.tokens).tolist()
+    ids, content = bench_tokens(engine.folder, test.batch * max(1, test.depth) + test.tokens)
     with device_errors():
         if test.batch > 1:
-            return _row(engine, test, _decode_batch(engine, test, repeats))
+            return _row(engine, test, content, _decode_batch(engine, test, ids, repeats))
         session = Session(engine, test.depth + test.tokens)
         if test.depth:
             session.prefill(ids[: test.depth])
         measure = _prefill if test.kind == "pp" else _decode
-        figures = measure(session, ids[test.depth :], repeats)
-    return _row(engine, test, figures)
+        figures = measure(session, ids[test.depth : test.depth + test.tokens], repeats)
+    return _row(engine, test, content, figures)
 
 
-def _row(engine: Engine, test: SpeedTest, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(engine: Engine, test: SpeedTest, content: str, figures: dict[str, Any]) -> dict[str, Any]:
     counters = engine.device.telemetry
-    row: dict[str, Any] = {"test": test.name, "batch": test.batch, "depth": test.depth}
+    row: dict[str, Any] = {"test": test.name, "batch": test.batch, "depth": test.depth, "content": content}
     return {**row, **figures, "memory_bytes": counters["buffer_bytes"] + counters["mapped_bytes"]}
 
 
@@ -125,9 +121,9 @@ def _decode(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
     return _decode_figures(len(ids), seconds, gaps)
 
 
-def _decode_batch(engine: Engine, test: SpeedTest, repeats: int) -> dict[str, Any]:
-    random = np.random.default_rng(_SEED)
-    prompts = random.integers(0, engine.config.vocab_size, (test.batch, max(1, test.depth))).tolist()
+def _decode_batch(engine: Engine, test: SpeedTest, ids: list[int], repeats: int) -> dict[str, Any]:
+    length = max(1, test.depth)
+    prompts = [ids[i * length : (i + 1) * length] for i in range(test.batch)]
     batch = Batch(engine, test.batch, len(prompts[0]) + test.tokens)
     seconds: list[float] = []
     gaps: list[float] = []

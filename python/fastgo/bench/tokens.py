@@ -1,0 +1,35 @@
+"""What speed tests feed to a model: English text, or random ids for a model without a tokenizer.
+
+The exact output head reads more rows the less usual a hidden state is, and after hundreds of random tokens no state is
+usual: decode would be timed on what nobody runs. Units: token ids.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+
+import numpy as np
+
+from fastgo.assets.model_folder import ModelFolder
+from fastgo.text.tokenizer import Tokenizer
+
+_SEED = 20240229
+_CHARACTERS = 8  # of text for each token that is wanted: more than any supported vocabulary needs
+
+
+def bench_tokens(folder: ModelFolder, count: int) -> tuple[list[int], str]:
+    """`count` token ids, and what they are: "text" or "random". Raises InvalidFileError for a damaged tokenizer."""
+    text = _text(count * _CHARACTERS) if folder.manifest.tokenizer is not None else ""
+    if not text or folder.manifest.tokenizer is None:
+        return np.random.default_rng(_SEED).integers(0, folder.config.vocab_size, count).tolist(), "random"
+    ids = Tokenizer.load(folder.path, folder.manifest.tokenizer).encode_prompt(text)
+    return list(islice(cycle(ids), count)), "text"
+
+
+def _text(length: int) -> str:
+    """Python's own description of its language, up to `length` characters; empty where it is not installed."""
+    try:
+        from pydoc_data import topics
+    except ImportError:
+        return ""
+    return "\n\n".join(text for _, text in sorted(topics.topics.items()))[:length]
