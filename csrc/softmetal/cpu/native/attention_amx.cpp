@@ -10,40 +10,71 @@ constexpr std::uint32_t span_keys = 512;
 constexpr std::size_t score_stride = span_keys + 16;  // floats; not a power of two, so that rows spread over cache sets
 constexpr float least_score = -3.0e38f;
 
-// What the queries of a tile have so far: the largest score, the sum of the weights beneath it.
+// What the queries of a tile have so far: the largest score, the sum of the weights beneath it. Scores are logarithms
+// to base 2: queries are scaled by log2(e) as well.
 struct QueryState {
   float largest = least_score, total = 0.0f;
 };
 
+constexpr float log2_of_e = 1.44269504f, log_of_2 = 0.693147181f;
+
+// 2^x to 1e-4, finer than a bfloat16; x at most 127. What is left of x beyond its whole part is in [0, 1).
+inline __m512 coarse_power(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.802452e-2f), f, _mm512_set1_ps(2.2606718e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9583352e-1f));
+  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992522e-1f)), x);
+}
+
+// Lanes of the 16 scores from p on that are in [begin, end).
+inline __mmask16 lanes_within(std::uint32_t p, std::uint32_t begin, std::uint32_t end) {
+  const auto below = [&](std::uint32_t bound) {
+    return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
+  };
+  return static_cast<__mmask16>(below(end) & ~below(begin));
+}
+
+inline float largest_score(const float* scores, std::uint32_t begin, std::uint32_t end, float least) {
+  __m512 most = _mm512_set1_ps(least);
+  std::uint32_t p = begin / 16 * 16;
+  if (p < begin) most = _mm512_mask_max_ps(most, lanes_within(p, begin, end), most, _mm512_load_ps(scores + p));
+  p += p < begin ? 16 : 0;
+  for (; p + 16 <= end; p += 16) most = _mm512_max_ps(most, _mm512_load_ps(scores + p));
+  if (p < end) most = _mm512_mask_max_ps(most, lanes_within(p, begin, end), most, _mm512_load_ps(scores + p));
+  return _mm512_reduce_max_ps(most);
+}
+
 // Turns scores [begin, end) of a row of `padded` (whole blocks of 32) into bfloat16 weights in place, zero elsewhere.
 // Returns the factor by which what came before has to shrink.
 float soften(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32_t padded, QueryState& state) {
-  const auto visible = [&](std::uint32_t p) {
-    const auto below = [&](std::uint32_t bound) {
-      return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
-    };
-    return static_cast<__mmask16>(below(end) & ~below(begin));
-  };
-  __m512 most = _mm512_set1_ps(state.largest);
-  for (std::uint32_t p = begin / 16 * 16; p < end; p += 16) {
-    most = _mm512_mask_max_ps(most, visible(p), most, _mm512_load_ps(scores + p));
-  }
-  const float largest = _mm512_reduce_max_ps(most);
-  most = _mm512_set1_ps(largest);
+  const float largest = largest_score(scores, begin, end, state.largest);
+  const __m512 most = _mm512_set1_ps(largest);
+  const auto ones = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3F80));
   __m512 sum = _mm512_setzero_ps();
   auto* out = reinterpret_cast<unsigned char*>(scores);
-  std::uint32_t p = 0;
-  for (; p < end; p += 32) {
-    const __m512 first = coarse_exponential(_mm512_sub_ps(_mm512_load_ps(scores + p), most));
-    const __m512 last = coarse_exponential(_mm512_sub_ps(_mm512_load_ps(scores + p + 16), most));
-    const __m512i rounded =
-        round_pairs(_mm512_maskz_mov_ps(visible(p), first), _mm512_maskz_mov_ps(visible(p + 16), last));
-    sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(rounded, 16)));
-    sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(-0x10000))));
+  const auto soften_block = [&](std::uint32_t p, __mmask16 first_lanes, __mmask16 last_lanes) {
+    const __m512 first = coarse_power(_mm512_sub_ps(_mm512_load_ps(scores + p), most));
+    const __m512 last = coarse_power(_mm512_sub_ps(_mm512_load_ps(scores + p + 16), most));
+    const __m512i rounded = round_pairs(_mm512_maskz_mov_ps(first_lanes, first), _mm512_maskz_mov_ps(last_lanes, last));
+    sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(rounded), ones);
     _mm512_store_si512(out + p * 2, rounded);
+  };
+  const auto soften_edge = [&](std::uint32_t p) {
+    soften_block(p, lanes_within(p, begin, end), lanes_within(p + 16, begin, end));
+  };
+  std::uint32_t p = 0;
+  for (; p + 32 <= begin; p += 32) _mm512_store_si512(out + p * 2, _mm512_setzero_si512());
+  if (p < begin && p < end) {
+    soften_edge(p);
+    p += 32;
+  }
+  for (; p + 32 <= end; p += 32) soften_block(p, 0xFFFF, 0xFFFF);
+  if (p < end) {
+    soften_edge(p);
+    p += 32;
   }
   for (; p < padded; p += 32) _mm512_store_si512(out + p * 2, _mm512_setzero_si512());
-  const float factor = exponential(broadcast(state.largest - largest))[0];
+  const float factor = exponential(broadcast((state.largest - largest) * log_of_2))[0];
   state.total = state.total * factor + _mm512_reduce_add_ps(sum);
   state.largest = largest;
   return factor;
@@ -78,7 +109,7 @@ class Attention {
   }
 
   void run() {
-    load_queries(b_, tile_, kv_head_, q_);
+    load_queries(b_, tile_, kv_head_, b_.args.scale * log2_of_e, q_);
     for (std::uint32_t i = 0; i < queries_; i++) states_[i] = {};
     for (std::uint32_t p = tile_.first; p < tile_.last; p += span_keys) {
       const std::uint32_t count = smaller(span_keys, tile_.last - p);

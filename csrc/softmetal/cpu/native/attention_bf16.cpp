@@ -45,7 +45,7 @@ void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_hea
   const auto sequence = smaller(static_cast<std::uint32_t>(b.sequences[tile.row]), b.args.num_sequences - 1);
   const std::size_t head = static_cast<std::size_t>(sequence) * b.args.kv_heads + kv_head;
   const std::size_t cache = (head * b.args.capacity + tile.first) * head_dim;
-  load_queries(b, tile, kv_head, q);
+  load_queries(b, tile, kv_head, b.args.scale, q);
   for (std::uint32_t p = 0; p < count; p += panel_outputs) {
     load_keys(b.keys + cache + static_cast<std::size_t>(p) * head_dim, smaller(panel_outputs, count - p), head_dim,
               panel);

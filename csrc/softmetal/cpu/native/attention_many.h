@@ -83,10 +83,11 @@ inline void load_values(const std::uint16_t* values, std::uint32_t count, std::u
   }
 }
 
-// Scaled queries of one KV head as (rows, group heads) rows of bfloat16 pairs in the order of round_pairs.
-inline void load_queries(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head, unsigned char* out) {
+// Queries of one KV head times `factor`, as (rows, group heads) rows of bfloat16 pairs in the order of round_pairs.
+inline void load_queries(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head, float factor,
+                         unsigned char* out) {
   const std::uint32_t group = b.args.heads / b.args.kv_heads, head_dim = b.args.head_dim;
-  const __m512 scale = _mm512_set1_ps(b.args.scale);
+  const __m512 scale = _mm512_set1_ps(factor);
   for (std::uint32_t r = 0; r < tile.rows; r++) {
     const float* q = b.q + (static_cast<std::size_t>(tile.row + r) * b.args.heads + kv_head * group) * head_dim;
     for (std::uint32_t d = 0; d < group * head_dim; d += 32, out += 64) {

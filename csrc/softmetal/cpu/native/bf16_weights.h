@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/native/bf16_tile.h"
+#include "cpu/native/nibble_panel.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/vnni.h"
 #include "cpu/native/weights.h"
@@ -61,104 +62,33 @@ inline Halves load_block<Q8_0>(const Planes& planes, std::uint64_t row, std::uin
           _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes + 1))), scale)};
 }
 
-// Further bits of formats of nibbles with one scale a block.
-template <typename Format>
-struct NibbleBits {
-  static constexpr int further = -1;
-};
-#define FASTGO_NIBBLE_BITS(Format, bits) \
-  template <>                            \
-  struct NibbleBits<Format> {            \
-    static constexpr int further = bits; \
-  };
-FASTGO_NIBBLE_BITS(Q4_0, 0)
-FASTGO_NIBBLE_BITS(Q4_1, 0)
-FASTGO_NIBBLE_BITS(Q5_0, 1)
-FASTGO_NIBBLE_BITS(Q5_1, 1)
-FASTGO_NIBBLE_BITS(Q4_K, 0)
-FASTGO_NIBBLE_BITS(Q5_K, 1)
-
-// How a row of sixteen becomes rounded blocks: by way of floats, or for nibbles with one scale a block by a table.
-template <typename Format, bool by_table = (NibbleBits<Format>::further >= 0)>
-struct PanelRows {
-  PanelRows(const Planes& p, std::uint32_t first_row, std::uint32_t last_row, std::uint32_t row_columns, float*)
-      : planes(p), first(first_row), last(last_row), columns(row_columns) {}
-
-  __m512i operator()(std::uint32_t row, std::uint32_t block) const {
-    const Halves weights = load_block<Format>(planes, smaller(first + row, last), columns, block);
-    return round_pairs(weights.first, weights.second);
-  }
-
-  const Planes& planes;
-  const std::uint32_t first, last, columns;
-};
-
-// A block has 16 or 32 different weights: they are rounded once and then looked up.
-template <typename Format>
-struct PanelRows<Format, true> {
-  PanelRows(const Planes& p, std::uint32_t first_row, std::uint32_t last_row, std::uint32_t columns, float* memory)
-      : planes(p),
-        first(first_row),
-        last(last_row),
-        blocks(columns / block_weights),
-        stride(whole_groups(blocks)),
-        scales(memory),
-        shifts(memory + lane_count * stride) {
-    for (std::uint32_t row = 0; row < lane_count; row++) {
-      for (std::uint32_t block = 0; block < blocks; block += group_blocks) {
-        const std::uint64_t index = std::uint64_t{smaller(first + row, last)} * blocks + block;
-        const GroupAffine affine = Vnni<Format>::affine(planes, index, present_blocks(blocks, block));
-        _mm256_storeu_ps(scales + row * stride + block, affine.scale);
-        _mm256_storeu_ps(shifts + row * stride + block, affine.shift);
-      }
-    }
-  }
-
-  __m512i operator()(std::uint32_t row, std::uint32_t block) const {
-    constexpr bool has_fifth_bit = NibbleBits<Format>::further == 1;
-    const std::uint64_t index = std::uint64_t{smaller(first + row, last)} * blocks + block;
-    const __m512 scale = _mm512_set1_ps(scales[row * stride + block]);
-    const __m512 shift = _mm512_set1_ps(shifts[row * stride + block]);
-    const __m512 low = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512 first_half = _mm512_fmadd_ps(low, scale, shift);
-    const __m512 second_half =
-        has_fifth_bit ? _mm512_fmadd_ps(_mm512_add_ps(low, _mm512_set1_ps(16.0f)), scale, shift) : first_half;
-    // Words of a byte for the first sixteen weights, and again for the last, whose nibble is shifted down. Of an index
-    // the lowest five bits count.
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(planes.low + index * 16));
-    const __m512i words = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(bytes));
-    __m512i indices = _mm512_srlv_epi16(words, _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1));
-    if (has_fifth_bit) {
-      const __m512i nibbles = _mm512_and_si512(indices, _mm512_set1_epi16(15));
-      indices = _mm512_mask_add_epi16(nibbles, word_at(planes.high, index), nibbles, _mm512_set1_epi16(16));
-    }
-    return _mm512_permutexvar_epi16(indices, round_pairs(first_half, second_half));
-  }
-
-  const Planes& planes;
-  const std::uint32_t first, last, blocks;
-  const std::size_t stride;
-  float *const scales, *const shifts;
-};
-
 // Floats that load_panel needs for a row of so many columns.
 inline std::size_t panel_scales(std::uint32_t columns) {
-  return std::size_t{2} * lane_count * whole_groups((columns + block_weights - 1) / block_weights);
+  return nibble_panel_floats((columns + block_weights - 1) / block_weights);
 }
 
 // Fills a panel with the outputs [first, first + count); the others repeat the last one. `memory`: of panel_scales.
 template <typename Format>
 void load_panel(const Planes& planes, std::uint32_t first, std::uint32_t count, std::uint32_t columns,
-                unsigned char* panel, float* memory) {
-  const std::uint32_t blocks = padded_pairs(columns) / 16;
+                unsigned char* panel, [[maybe_unused]] float* memory) {
+  const std::uint32_t blocks = padded_pairs(columns) / 16, last = first + count - 1;
   for (std::uint32_t side = 0; side < panel_outputs; side += lane_count) {
-    const PanelRows<Format> load(planes, first + side, first + count - 1, columns, memory);
-    for (std::uint32_t block = 0; block < blocks; block++) {
-      __m512i rows[lane_count];
-      for (int i = 0; i < lane_count; i++) rows[i] = load(i, block);
-      transpose(rows);
-      unsigned char* out = panel + (static_cast<std::size_t>(block) * 16 * panel_outputs + side) * 4;
-      for (int i = 0; i < 16; i++) _mm512_store_si512(out + static_cast<std::size_t>(i) * panel_outputs * 4, rows[i]);
+    const auto target = [&](std::uint32_t block) {
+      return panel + (static_cast<std::size_t>(block) * 16 * panel_outputs + side) * 4;
+    };
+    if constexpr (NibbleBits<Format>::further >= 0) {
+      const NibblePanel<Format> load(planes, smaller(first + side, last), last, blocks, memory);
+      for (std::uint32_t block = 0; block < blocks; block++) load(block, target(block));
+    } else {
+      for (std::uint32_t block = 0; block < blocks; block++) {
+        __m512i rows[lane_count];
+        for (int i = 0; i < lane_count; i++) {
+          const Halves weights = load_block<Format>(planes, smaller(first + side + i, last), columns, block);
+          rows[i] = round_pairs(weights.first, weights.second);
+        }
+        transpose(rows);
+        for (int i = 0; i < 16; i++) _mm512_store_si512(target(block) + i * panel_outputs * 4, rows[i]);
+      }
     }
   }
 }

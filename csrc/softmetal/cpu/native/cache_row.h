@@ -75,6 +75,24 @@ inline std::int32_t steps_of(float x, float scale, float most) {
   return static_cast<std::int32_t>(steps > most ? most : steps >= -most ? steps : -most);
 }
 
+// A vector of floats as consecutive elements of a cache.
+template <typename T>
+void store_vector(T* p, Vector v) {
+  for (int i = 0; i < width; i++) store_from_float(p + i, v[i]);
+}
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+inline void store_vector(std::uint16_t* p, Vector v) {
+#if defined(__AVX512F__)
+  const __m256i halves = _mm512_cvtps_ph(reinterpret_cast<__m512>(v), _MM_FROUND_TO_NEAREST_INT);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
+#else
+  const __m128i halves = _mm256_cvtps_ph(reinterpret_cast<__m256>(v), _MM_FROUND_TO_NEAREST_INT);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+#endif
+}
+#endif
+
 // Stores one row of floats.
 template <typename T>
 void store_row(const float* x, std::uint32_t head_dim, CacheRows<T> row) {
@@ -94,7 +112,9 @@ void store_row(const float* x, std::uint32_t head_dim, CacheRows<T> row) {
       row.elements[i / 2].bits = static_cast<std::uint8_t>(first | second << 4);
     }
   } else {
-    for (std::uint32_t i = 0; i < head_dim; i++) store_from_float(row.elements + i, x[i]);
+    std::uint32_t i = 0;
+    for (; i + width <= head_dim; i += width) store_vector(row.elements + i, load(x + i));
+    for (; i < head_dim; i++) store_from_float(row.elements + i, x[i]);
   }
 }
 

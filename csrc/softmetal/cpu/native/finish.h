@@ -17,6 +17,8 @@ class Finish {
     std::memcpy(&activation_, launch.constants[1].bytes, sizeof activation_);
   }
 
+  bool is_needed() const { return bias_ != nullptr || activation_ != NO_ACTIVATION; }
+
   // Finishes the sums of the outputs [first, last) at sums[0], sums[1] ...
   void operator()(float* sums, std::uint32_t first, std::uint32_t last) const {
     if (bias_ != nullptr) {

@@ -8,7 +8,8 @@
 //   Tiles::input_bytes(rows, pairs)                    memory of the rounded inputs
 //   Tiles::units(rows)                                 parts in which inputs are rounded
 //   Tiles::load_inputs(x, rows, columns, begin, end, inputs)     rounds those parts, padded with zeros to whole blocks
-//   tiles.multiply(inputs, m, rows, pairs, panels, count, c)     c (count, chunk, 32): rows [m, m + rows) times panels
+//   Tiles::whole(rows)                                 how many of so many rows can be multiplied without padding
+//   tiles.multiply(inputs, m, rows, pairs, panels, count, c)     rows [m, m + rows) times panels; c: Results
 // A call runs whole panels only, those that begin in its part of the grid: a panel cut in two would be computed twice.
 #pragma once
 
@@ -28,6 +29,12 @@ struct PlainProduct {
 struct GatedProduct {
   using Args = MatmulGluArgs;
   static constexpr int x = 3;
+};
+
+// Where products go, in floats: from a panel's 32 outputs to the next panel's, from a row to the next.
+struct Results {
+  float* c;
+  std::size_t panel, row;
 };
 
 // Rounds the inputs for all pieces of a launch.
@@ -73,6 +80,7 @@ class Workspace {
   float* result(std::uint32_t panel, std::uint32_t row) const {
     return results + panel * result_floats + row * panel_outputs;
   }
+  Results kept_results() const { return {results, result_floats, panel_outputs}; }
 
   std::uint32_t pairs;
   std::size_t panel_bytes;
@@ -112,12 +120,26 @@ std::uint32_t load_panels(const Planes& planes, std::uint32_t first, std::uint32
 }
 
 // The first `count` of a panel's row of results.
-inline void store_row(const float* row, std::uint32_t count, float* out) {
+inline void store_row(__m512 first, __m512 last, std::uint32_t count, float* out) {
   const std::uint32_t mask = count < panel_outputs ? (1u << count) - 1 : ~0u;
-  _mm512_mask_storeu_ps(out, static_cast<__mmask16>(mask), _mm512_load_ps(row));
-  _mm512_mask_storeu_ps(out + 16, static_cast<__mmask16>(mask >> 16), _mm512_load_ps(row + 16));
+  _mm512_mask_storeu_ps(out, static_cast<__mmask16>(mask), first);
+  _mm512_mask_storeu_ps(out + 16, static_cast<__mmask16>(mask >> 16), last);
 }
 
+// Of `count` outputs of `rows` rows, to `out`, whose rows are `stride` floats apart.
+template <typename Work>
+void copy_results(const Work& work, std::uint32_t rows, std::uint32_t panels, std::uint32_t count, float* out,
+                  std::size_t stride) {
+  for (std::uint32_t i = 0; i < rows; i++) {
+    for (std::uint32_t p = 0; p < panels; p++) {
+      const float* row = work.result(p, i);
+      const std::uint32_t at = p * panel_outputs;
+      store_row(_mm512_load_ps(row), _mm512_load_ps(row + 16), count - at, out + i * stride + at);
+    }
+  }
+}
+
+// Whole tiles of rows times whole panels go straight into y; what is left goes by way of the workspace.
 template <typename Format, typename Tiles>
 void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
@@ -130,16 +152,20 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto visit = [&](std::uint32_t n, std::uint32_t count) {
     const std::uint32_t panels =
         load_panels<Format>(planes, n, count, args.columns, work.panels, work.panel_bytes, work.scales);
-    for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
-      const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, work.results);
-      for (std::uint32_t i = 0; i < rows; i++) {
-        float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
-        for (std::uint32_t p = 0; p < panels; p++) {
-          const std::uint32_t at = p * panel_outputs;
-          finish(work.result(p, i), n + at, n + at + smaller(panel_outputs, count - at));
-          store_row(work.result(p, i), count - at, out + at);
-        }
+    for (std::uint32_t m = 0; m < args.rows;) {
+      std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
+      float* out = y + static_cast<std::size_t>(m) * args.outputs + n;
+      const bool is_direct = count % panel_outputs == 0 && Tiles::whole(rows) != 0;
+      if (is_direct) {
+        rows = Tiles::whole(rows);
+        tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, {out, panel_outputs, args.outputs});
+      } else {
+        tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, work.kept_results());
+        copy_results(work, rows, panels, count, out, args.outputs);
+      }
+      m += rows;
+      if (finish.is_needed()) {
+        for (std::uint32_t i = 0; i < rows; i++) finish(out + std::size_t{i} * args.outputs, n, n + count);
       }
     }
   };
@@ -164,12 +190,12 @@ inline __m512 activate_coarsely(std::uint32_t activation, __m512 x) {
   return _mm512_mul_ps(_mm512_mul_ps(x, reciprocal), refined);
 }
 
-// Gates become outputs in place.
-inline void gate_row(std::uint32_t activation, float* gate, const float* up) {
-  for (std::uint32_t j = 0; j < panel_outputs; j += 16) {
-    const __m512 active = activate_coarsely(activation, _mm512_load_ps(gate + j));
-    _mm512_store_ps(gate + j, _mm512_mul_ps(active, _mm512_load_ps(up + j)));
-  }
+// The first `count` outputs of a panel's row of gates and of its row of factors.
+inline void gate_row(std::uint32_t activation, const float* gate, const float* up, std::uint32_t count, float* out) {
+  const auto half = [&](int j) {
+    return _mm512_mul_ps(activate_coarsely(activation, _mm512_load_ps(gate + j)), _mm512_load_ps(up + j));
+  };
+  store_row(half(0), half(16), count, out);
 }
 
 template <typename Format, typename Tiles>
@@ -188,13 +214,12 @@ void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t en
     load_panels<Format>(up_planes, n, count, args.columns, work.panel(gates), work.panel_bytes, work.scales);
     for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
       const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, 2 * gates, work.results);
+      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, 2 * gates, work.kept_results());
       for (std::uint32_t i = 0; i < rows; i++) {
         float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
         for (std::uint32_t p = 0; p < gates; p++) {
           const std::uint32_t at = p * panel_outputs;
-          gate_row(args.activation, work.result(p, i), work.result(gates + p, i));
-          store_row(work.result(p, i), count - at, out + at);
+          gate_row(args.activation, work.result(p, i), work.result(gates + p, i), count - at, out + at);
         }
       }
     }

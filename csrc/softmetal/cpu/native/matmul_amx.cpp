@@ -21,6 +21,7 @@ struct MatrixTiles {
   }
 
   static std::uint32_t units(std::uint32_t rows) { return whole_tiles(rows); }
+  static std::uint32_t whole(std::uint32_t rows) { return rows / tile_height * tile_height; }
 
   static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin,
                           std::uint32_t end, unsigned char* inputs) {
@@ -37,7 +38,7 @@ struct MatrixTiles {
 
   // Columns are cut so that a panel's part stays in the L1 cache while the rows stream past it.
   void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panels_memory, std::uint32_t count, float* c) const {
+                const unsigned char* panels_memory, std::uint32_t count, const Results& results) const {
     const std::uint32_t blocks = pairs / 16, cuts = (blocks + most_blocks - 1) / most_blocks;
     const std::size_t tile = blocks * tile_bytes;
     for (std::uint32_t cut = 0; cut < cuts; cut++) {
@@ -47,7 +48,7 @@ struct MatrixTiles {
       for (std::uint32_t p = 0; p < count; p++) {
         const std::size_t panel_block = std::size_t{p} * blocks + block;
         product(x, whole_tiles(rows), end - block, panels_memory + panel_block * 2 * tile_bytes,
-                c + std::size_t{p} * chunk * panel_outputs, panel_outputs);
+                results.c + p * results.panel, results.row);
       }
     }
   }

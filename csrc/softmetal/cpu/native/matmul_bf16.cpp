@@ -16,6 +16,7 @@ struct DotProducts {
   }
 
   static std::uint32_t units(std::uint32_t rows) { return rows; }
+  static std::uint32_t whole(std::uint32_t rows) { return rows; }
 
   static void load_inputs(const float* x, std::uint32_t, std::uint32_t columns, std::uint32_t begin, std::uint32_t end,
                           unsigned char* inputs) {
@@ -29,11 +30,11 @@ struct DotProducts {
   }
 
   void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panels_memory, std::uint32_t count, float* c) const {
+                const unsigned char* panels_memory, std::uint32_t count, const Results& results) const {
     const std::size_t stride = static_cast<std::size_t>(pairs) * 4;
     for (std::uint32_t p = 0; p < count; p++) {
       multiply_rows(inputs + m * stride, stride, rows, pairs, panels_memory + p * stride * panel_outputs,
-                    c + static_cast<std::size_t>(p) * chunk * panel_outputs, panel_outputs);
+                    results.c + p * results.panel, results.row);
     }
   }
 };
