@@ -16,7 +16,7 @@ from fastgo.ops.rope_cache import rope_cache
 def grouped_query_attention(
     forward: Forward, layer: int, x: Tensor, *, rope: Tensor, has_head_norm: bool = False
 ) -> Tensor:
-    """x (rows, hidden_size), already normed -> (rows, hidden_size). Ainslie et al. 2023.
+    """x (rows, hidden_size), already normed -> (rows that are read later, hidden_size). Ainslie et al. 2023.
 
     `has_head_norm`: q and k heads are RMS-normed before the rotary embedding.
     """
@@ -36,7 +36,10 @@ def grouped_query_attention(
         eps=config.rms_norm_eps,
     )
     scale, window = config.attention_scale, config.window(layer)
-    attended = attention(q, keys, values, forward.positions, forward.sequences, scale=scale, window=window)
+    q, positions, sequences = (
+        forward.read_later(layer, tensor) for tensor in (q, forward.positions, forward.sequences)
+    )
+    attended = attention(q, keys, values, positions, sequences, scale=scale, window=window)
     return forward.project(layer, "self_attn.o_proj", attended)
 
 

@@ -59,14 +59,14 @@ class Forward:
         ]
         return [matmul(x, self.layer_weight(layer, name), bias) for name, bias in zip(names, biases, strict=True)]
 
-    def outputs(self, x: Tensor) -> Tensor:
-        """The rows of x whose logits are wanted."""
-        if len(self.output_rows) == x.shape[0]:
+    def read_later(self, layer: int, x: Tensor) -> Tensor:
+        """The rows of x that are read once a layer has cached its keys and values: of the last one, `output_rows`."""
+        if layer < self.config.num_hidden_layers - 1 or len(self.output_rows) == x.shape[0]:
             return x
         return x.rows(self.output_rows.start, self.output_rows.stop)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits of x, the rows that `outputs` chose."""
+        """Logits of x, the rows that the last layer has left."""
         return self.product(x, self.head())
 
     def head(self) -> Tensor:

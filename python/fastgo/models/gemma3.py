@@ -24,10 +24,11 @@ def gemma3(forward: Forward) -> Tensor:
 
         h = rms_norm(x, forward.layer_weight(layer, "input_layernorm"), eps=eps)
         h = grouped_query_attention(forward, layer, h, rope=rope, has_head_norm=True)
-        x = add(x, rms_norm(h, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps))
+        h = rms_norm(h, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps)
+        x = add(forward.read_later(layer, x), h)
 
         h = rms_norm(x, forward.layer_weight(layer, "pre_feedforward_layernorm"), eps=eps)
         h = gated_feed_forward(forward, layer, h)
         x = add(x, rms_norm(h, forward.layer_weight(layer, "post_feedforward_layernorm"), eps=eps))
-    x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
+    x = rms_norm(x, forward.weight("model.norm.weight"), eps=eps)
     return forward.logits(x)

@@ -27,9 +27,10 @@ def llama(
     x = embed(forward.weight("model.embed_tokens.weight"), forward.tokens)
     for layer in range(config.num_hidden_layers):
         h = rms_norm(x, forward.layer_weight(layer, "input_layernorm"), eps=eps)
-        x = add(x, grouped_query_attention(forward, layer, h, rope=forward.rope, has_head_norm=has_head_norm))
+        h = grouped_query_attention(forward, layer, h, rope=forward.rope, has_head_norm=has_head_norm)
+        x = add(forward.read_later(layer, x), h)
 
         h = rms_norm(x, forward.layer_weight(layer, "post_attention_layernorm"), eps=eps)
         x = add(x, feed_forward(forward, layer, h))
-    x = rms_norm(forward.outputs(x), forward.weight("model.norm.weight"), eps=eps)
+    x = rms_norm(x, forward.weight("model.norm.weight"), eps=eps)
     return forward.logits(x)
