@@ -16,17 +16,9 @@ from fastgo.ops.cache_format import CACHE_FORMATS
 HIDDEN, WIDTH, VOCABULARY, CAPACITY = 64, 96, 40, 32
 
 
-def decode_program(
-    architecture: str,
-    head_dim: int,
-    layers: int,
-    width: int = 1,
-    format: str = "f32",
-    biases: tuple[str, ...] = (),
-    cache: str = "f16",
-) -> _fastmetal.Program:
-    """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
-    config = ModelConfig(
+def small_config(architecture: str, head_dim: int, layers: int, biases: tuple[str, ...]) -> ModelConfig:
+    """A model that is small but for its heads, of full attention."""
+    return ModelConfig(
         architecture=architecture,
         vocab_size=VOCABULARY,
         hidden_size=HIDDEN,
@@ -42,6 +34,19 @@ def decode_program(
         layer_is_sliding=(False,) * layers,
         biases=biases,
     )
+
+
+def decode_program(
+    architecture: str,
+    head_dim: int,
+    layers: int,
+    width: int = 1,
+    format: str = "f32",
+    biases: tuple[str, ...] = (),
+    cache: str = "f16",
+) -> _fastmetal.Program:
+    """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
+    config = small_config(architecture, head_dim, layers, biases)
     device, graph = _fastmetal.Device(0), Graph(width)
     described = get_architecture(architecture)
     shapes = dict(described.expected_shapes(config))

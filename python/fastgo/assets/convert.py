@@ -112,23 +112,7 @@ def convert(
         needed -= sum(tensor.nbytes for tensor in log.begun[1].values())
         storage.require_space(folder, needed + _SPACE_FOR_OTHER_FILES)
         _write_shards(folder, shards, log, _Meter(shards, progress, source), jobs or os.cpu_count() or 1)
-        manifest = Manifest(
-            config=source.config,
-            provenance=Provenance(
-                source.name,
-                source.nbytes,
-                source.sha256(progress),
-                IMPORTER_VERSION,
-                _how(source, recipe, importance),
-                source.origin,
-            ),
-            shards=tuple(log.shards),
-            tensors=log.tensors,
-            tokenizer=_hashed(source.write_tokenizer(folder), folder),
-            chat_template=source.chat_template,
-            generation=source.generation,
-            licence=source.licence,
-        )
+        manifest = _manifest(source, folder, log, _how(source, recipe, importance), progress)
         copy_licences(source.licence_files, folder)
         log.remove()
         encoded = manifests.encode(manifest)
@@ -137,6 +121,22 @@ def convert(
         storage.write_durably(folder / manifests.FILE_NAME, encoded)
         storage.sync_path(folder)
     return manifest
+
+
+def _manifest(source: Source, folder: Path, log: ConversionLog, how: str, progress: Progress | None) -> Manifest:
+    """What the folder's manifest will say; writes the tokenizer's files, whose hashes are part of it."""
+    return Manifest(
+        config=source.config,
+        provenance=Provenance(
+            source.name, source.nbytes, source.sha256(progress), IMPORTER_VERSION, how, source.origin
+        ),
+        shards=tuple(log.shards),
+        tensors=log.tensors,
+        tokenizer=_hashed(source.write_tokenizer(folder), folder),
+        chat_template=source.chat_template,
+        generation=source.generation,
+        licence=source.licence,
+    )
 
 
 def _hashed(tokenizer: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:

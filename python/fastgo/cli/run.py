@@ -11,7 +11,20 @@ import typer
 
 from fastgo.cli import ui
 from fastgo.cli.formats import KV_CACHE_HELP, KV_CACHE_METAVAR
-from fastgo.cli.sampling_options import LogprobWriter, check, read_logit_bias
+from fastgo.cli.sampling_options import (
+    FrequencyPenalty,
+    LogitBias,
+    Logprobs,
+    LogprobWriter,
+    MinP,
+    PresencePenalty,
+    RepeatPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    read_sampling,
+)
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,36 +45,16 @@ def run(
         int | None,
         typer.Option("--max-tokens", "-n", min=1, help="Longest answer; 256 where the model only continues a text."),
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="0: always the most likely token. Default: the model's own, else 0.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Start of the random numbers. Default: 0.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest tokens; 0: from all.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Draw from the fewest likely tokens of this probability together.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Draw from tokens at least so likely, relative to the likeliest.")
-    ] = None,
-    repeat_penalty: Annotated[
-        float | None, typer.Option(help="Makes tokens of prompt and answer less likely; 1: none.")
-    ] = None,
-    presence_penalty: Annotated[
-        float | None, typer.Option(help="Taken from the logits of tokens of the answer; 0: none.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, typer.Option(help="The same for each time that a token stands in the answer.")
-    ] = None,
-    logit_bias: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Added to a token's logit, by token id; -inf: never. May be repeated.", metavar="TOKEN=VALUE"
-        ),
-    ] = None,
-    logprobs: Annotated[
-        int | None,
-        typer.Option(help="Write one line of JSON for each token, with so many likeliest ones, instead of the text."),
-    ] = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repeat_penalty: RepeatPenalty = None,
+    presence_penalty: PresencePenalty = None,
+    frequency_penalty: FrequencyPenalty = None,
+    logit_bias: LogitBias = None,
+    logprobs: Logprobs = None,
     system: Annotated[str | None, typer.Option(help="Instructions in front of the conversation.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
@@ -74,30 +67,28 @@ def run(
     device: Annotated[str | None, typer.Option(help="Device to run on; see `fastgo env`.")] = None,
 ) -> None:
     """Answer a prompt, or hold a conversation."""
-    given: dict[str, Any] = {
-        "temperature": temperature,
-        "seed": seed,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repeat_penalty,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "logit_bias": read_logit_bias(logit_bias) if logit_bias else None,
-        "logprobs": logprobs,
-        "thinking": think,
-    }
-    options = {name: value for name, value in given.items() if value is not None}
-    check(options)
+    options = read_sampling(
+        temperature=temperature,
+        seed=seed,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repeat_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        logit_bias=logit_bias,
+        logprobs=logprobs,
+    )
+    if think is not None:
+        options["thinking"] = think
     text = _read_prompt(prompt, file)
     import fastgo
 
     with ui.progress() as progress:
         llm = fastgo.load(model, device=device, context=context, kv_cache=kv_cache, progress=progress)
     ui.fallback(device)
-    if max_tokens is None and (raw or not llm.is_chat):
-        max_tokens = _CONTINUATION_TOKENS
-    options["max_tokens"] = max_tokens
+    may_never_end = raw or not llm.is_chat
+    options["max_tokens"] = _CONTINUATION_TOKENS if max_tokens is None and may_never_end else max_tokens
     with llm:
         if text is None:
             _converse(llm, system, raw, options)
