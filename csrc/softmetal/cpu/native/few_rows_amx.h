@@ -6,82 +6,36 @@
 // float32.
 #pragma once
 
+#include <utility>
+
 #include "cpu/native/activation.h"
 #include "cpu/native/amx_tile.h"
-#include "cpu/native/few_rows.h"
+#include "cpu/native/few_inputs_amx.h"
 #include "cpu/native/many_rows.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
 constexpr std::uint32_t outputs_together = tile_height;
 constexpr std::uint32_t steps_together = 4;
-constexpr std::uint32_t quad_blocks = 4;
 constexpr std::uint32_t least_streamed = 16384;  // outputs whose results bypass the caches
-constexpr std::size_t quad_bytes = std::size_t{outputs_together} * quad_blocks * block_weights;
 
-// A block of 32 columns of eight rows. Lane m of 16 is the high byte's part of row m, lane 8 + m the low byte's.
-struct alignas(64) BlockInputs {
-  std::int8_t bytes[8][16][4];  // four columns, lane, column: a right operand as the unit reads it
-  float scales[16];
-  float sums[16];  // of the inputs; zero in the low lanes
-};
-
-inline std::uint32_t row_groups(std::uint32_t rows) { return (rows + rows_together - 1) / rows_together; }
-inline std::uint32_t whole_quads(std::uint32_t blocks) { return (blocks + quad_blocks - 1) / quad_blocks; }
-
-inline std::size_t block_inputs_bytes(std::uint32_t rows, std::uint32_t columns) {
-  return sizeof(BlockInputs) * row_groups(rows) * whole_quads(columns / block_weights) * quad_blocks;
-}
-
-// The inputs of block `block`, for all groups of rows; beyond the last row and column they are zero.
-inline void load_block_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t block,
-                              BlockInputs* inputs) {
-  const std::uint32_t blocks = whole_quads(columns / block_weights) * quad_blocks;
-  for (std::uint32_t group = 0; group < row_groups(rows); group++) {
-    BlockInputs& in = inputs[std::size_t{group} * blocks + block];
-    std::memset(&in, 0, sizeof in);
-    if (block * block_weights >= columns) continue;
-    for (std::uint32_t lane = 0; lane < smaller(rows_together, rows - group * rows_together); lane++) {
-      const float* from = x + static_cast<std::size_t>(group * rows_together + lane) * columns + block * block_weights;
-      const SixteenBits value = to_sixteen_bits(_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16));
-      for (int side = 0; side < 2; side++) {
-        alignas(16) std::int8_t high[16], low[16];
-        const HighLow parts = split(value.halves[side]);
-        _mm_store_si128(reinterpret_cast<__m128i*>(high), parts.high);
-        _mm_store_si128(reinterpret_cast<__m128i*>(low), parts.low);
-        for (int four = 0; four < 4; four++) {
-          std::memcpy(in.bytes[side * 4 + four][lane], high + four * 4, 4);
-          std::memcpy(in.bytes[side * 4 + four][rows_together + lane], low + four * 4, 4);
-        }
-      }
-      in.scales[lane] = value.scale * 256.0f;
-      in.scales[rows_together + lane] = value.scale;
-      const __m512i sum = _mm512_add_epi32(value.halves[0], value.halves[1]);
-      in.sums[lane] = value.scale * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(sum));  // exact
-    }
-  }
-}
-
-// Inputs for all pieces of a launch, a unit a block.
-template <typename Product>
-struct FewInputsPreparation {
-  static const typename Product::Args& args(const Launch& launch) {
-    return *static_cast<const typename Product::Args*>(launch.buffers[0]);
-  }
-  static std::uint64_t bytes(const Launch& launch) {
-    return block_inputs_bytes(args(launch).rows, args(launch).columns);
-  }
-  static std::uint64_t units(const Launch& launch) {
-    return std::uint64_t{whole_quads(args(launch).columns / block_weights)} * quad_blocks;
-  }
-  static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-    const auto& a = args(launch);
-    for (; begin < end; begin++) {
-      load_block_inputs(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns,
-                        static_cast<std::uint32_t>(begin), reinterpret_cast<BlockInputs*>(launch.prepared));
-    }
-  }
-};
+// What a block has beside its low bits, bytes.
+template <typename Format>
+constexpr std::size_t high_block_bytes = 0;
+template <>
+constexpr std::size_t high_block_bytes<Q5_0> = 4;
+template <>
+constexpr std::size_t high_block_bytes<Q5_1> = 4;
+template <>
+constexpr std::size_t high_block_bytes<Q5_K> = 4;
+template <>
+constexpr std::size_t high_block_bytes<Q8_SPLIT> = 16;
+template <typename Format>
+constexpr std::size_t scale_block_bytes = 2;
+template <>
+constexpr std::size_t scale_block_bytes<Q4_K> = 1;
+template <>
+constexpr std::size_t scale_block_bytes<Q5_K> = 1;
 
 // How a format's sixteen rows become steps.
 template <typename Format>
@@ -90,6 +44,8 @@ struct StepFormat {
   static constexpr bool has_shift = Format::zero == 0;  // else the zero is taken off the bytes
   static constexpr bool is_in_place = false;            // the plane's bytes are the left operand as they stand
   static constexpr std::size_t block_bytes = 16;        // of the plane of low bits
+  static constexpr std::size_t high_bytes = high_block_bytes<Format>;
+  static constexpr std::size_t scale_bytes = scale_block_bytes<Format>;
 
   // Four blocks as bytes in the order of their columns; 128 bytes a row.
   static void store_quad(const Planes& p, std::uint64_t block, unsigned char* out) {
@@ -116,7 +72,7 @@ struct StepFormat<Q8_0> {
   static constexpr std::uint32_t columns = 32;
   static constexpr bool has_shift = false;
   static constexpr bool is_in_place = true;
-  static constexpr std::size_t block_bytes = 32;
+  static constexpr std::size_t block_bytes = 32, high_bytes = 0, scale_bytes = 2;
 
   static void store_quad(const Planes& p, std::uint64_t block, unsigned char* out) {
     _mm512_store_si512(out, _mm512_loadu_si512(p.low + block * 32));
@@ -135,7 +91,7 @@ struct StepFormat<Q6_K> {
   static constexpr std::uint32_t columns = 16;
   static constexpr bool has_shift = false;
   static constexpr bool is_in_place = false;
-  static constexpr std::size_t block_bytes = 16;
+  static constexpr std::size_t block_bytes = 16, high_bytes = 8, scale_bytes = 2;
 
   static void store_quad(const Planes& p, std::uint64_t block, unsigned char* out) {
     const __m512i zero = _mm512_set1_epi8(static_cast<char>(Q6_K::zero));
@@ -153,153 +109,181 @@ struct StepFormat<Q6_K> {
   }
 };
 
-// Sixteen weight rows as bytes and scales, and room for a round of integer sums.
+// Calls f(0), f(1) ... with constants, so that what they index stays in registers.
+template <typename F, std::size_t... i>
+__attribute__((always_inline)) inline void for_each_index(const F& f, std::index_sequence<i...>) {
+  (f(std::integral_constant<std::uint32_t, i>{}), ...);
+}
+
+// Fetches a line into the cache between what makes `sum` and what uses it: the compiler would put all fetches in one
+// place, where they hold up the loads of tiles.
+__attribute__((always_inline)) inline void fetch_between(const char* line, __m512& sum) {
+  __asm__ volatile("prefetcht0 %1" : "+v"(sum) : "m"(*line));
+}
+
+// Sixteen weight rows, unpacked and multiplied by quads of blocks: while the unit multiplies a quad, the next one is
+// unpacked, and then the quad's integer sums are scaled and added up.
 template <typename Format>
 class StepWeights {
  public:
-  static constexpr std::uint32_t steps_of_block = block_weights / StepFormat<Format>::columns;
+  using Step = StepFormat<Format>;
+  static constexpr std::uint32_t steps_of_block = block_weights / Step::columns;
+  static constexpr std::uint32_t steps_of_quad = quad_blocks * steps_of_block;
   // Cache lines of sixteen rows' low bits that belong to a step.
-  static constexpr std::uint32_t next_lines = outputs_together * StepFormat<Format>::block_bytes / steps_of_block / 64;
+  static constexpr std::uint32_t next_lines = outputs_together * Step::block_bytes / steps_of_block / 64;
 
-  explicit StepWeights(std::uint32_t blocks) : blocks_(blocks), stride_(whole_groups(blocks) * steps_of_block) {}
+  explicit StepWeights(std::uint32_t blocks) : blocks_(blocks) {}
 
-  std::size_t bytes() const {
-    return whole_quads(blocks_) * quad_bytes + 2 * outputs_together * stride_ * sizeof(float) +
-           steps_together * tile_bytes;
-  }
+  static constexpr std::size_t bytes() { return sizeof(Memory); }
 
-  void place(unsigned char* memory) {
-    quads_ = memory;
-    sums_ = memory + whole_quads(blocks_) * quad_bytes;
-    scales_ = reinterpret_cast<float*>(sums_ + steps_together * tile_bytes);
-    shifts_ = scales_ + outputs_together * stride_;
-  }
+  void place(unsigned char* memory) { memory_ = reinterpret_cast<Memory*>(memory); }
 
-  // The rows [first, first + count); the others repeat the last one. Whole bytes are left where they are.
-  void load(const Planes& p, std::uint32_t first, std::uint32_t count) {
-    const std::size_t row_bytes = blocks_ * StepFormat<Format>::block_bytes;
-    const bool is_in_place = StepFormat<Format>::is_in_place && count == outputs_together;
-    for (std::uint32_t r = 0; r < outputs_together; r++) {
-      const std::uint64_t block = static_cast<std::uint64_t>(first + smaller(r, count - 1)) * blocks_;
-      for (std::uint32_t quad = 0; quad < whole_quads(blocks_) && !is_in_place; quad++) {
-        StepFormat<Format>::store_quad(p, block + quad * quad_blocks, quads_ + quad * quad_bytes + r * 128);
-      }
-      for (std::uint32_t b = 0; b < blocks_; b += group_blocks) {
-        const std::size_t at = r * stride_ + b * steps_of_block;
-        StepFormat<Format>::store_scales(p, block + b, blocks_ - b, scales_ + at, shifts_ + at);
-      }
-    }
-    const unsigned char* rows = p.low + first * row_bytes;
-    left_ = is_in_place ? Operand{rows, row_bytes, 128} : Operand{quads_, 128, quad_bytes};
-    next_ = reinterpret_cast<const char*>(rows + outputs_together * row_bytes);
-    if (!is_in_place) return;
-    const std::size_t scale_bytes = std::size_t{outputs_together} * blocks_ * 2;
-    const auto* far_scales =
-        reinterpret_cast<const char*>(p.scales) + std::size_t{first} * blocks_ * 2 + 2 * scale_bytes;
-    for (std::size_t at = 0; at < scale_bytes; at += 64) _mm_prefetch(far_scales + at, _MM_HINT_T0);
-  }
-
-  // out (8, 16) = the inputs' rows . the weights' rows
-  void multiply(const BlockInputs* x, float* out) const {
-    __m512 rows[outputs_together];
-    for (auto& row : rows) row = _mm512_setzero_ps();
-    for (std::uint32_t quad = 0; quad < whole_quads(blocks_); quad++) {
-      for (std::uint32_t step = 0; step < quad_blocks * steps_of_block; step += steps_together) {
-        add_steps(quad, step, x + quad * quad_blocks, rows);
+  // out (8, 16) = the inputs' rows . the weights' rows [first, first + count); the others repeat the last one
+  void multiply(const Planes& p, std::uint32_t first, std::uint32_t count, const LaneInputs& x, float* out) const {
+    const Rows rows{first, count, Step::is_in_place && count == outputs_together};
+    const std::uint32_t quads = whole_quads(blocks_);
+    __m512 sums[outputs_together];
+    for_each_index([&](auto r) __attribute__((always_inline)) { sums[r] = _mm512_setzero_ps(); }, Outputs{});
+    unpack(p, rows, 0);
+    for (std::uint32_t quad = 0; quad < quads; quad++) {
+      const float* lane_sums = x.sums + quad * (quad_blocks / 2 * lane_count);
+      const std::int8_t* operands = x.operands + quad * (quad_blocks * operand_bytes);
+      for (std::uint32_t step = 0; step < steps_of_quad; step += steps_together) {
+        multiply_steps(left_operand(p, rows, quad), step, operands);
+        if (step + steps_together == steps_of_quad && quad + 1 < quads) unpack(p, rows, quad + 1);
+        add_steps(p, rows, quad, step, lane_sums, _mm512_load_ps(x.scales + quad * lane_count), sums);
       }
     }
     __m512i lanes[outputs_together];
-    for (int i = 0; i < lane_count; i++) lanes[i] = _mm512_castps_si512(rows[i]);
+    for (int i = 0; i < lane_count; i++) lanes[i] = _mm512_castps_si512(sums[i]);
     transpose(lanes);
     for (int m = 0; m < rows_together; m++) {
-      const __m512 both = _mm512_add_ps(_mm512_castsi512_ps(lanes[m]), _mm512_castsi512_ps(lanes[m + rows_together]));
+      const __m512 both = _mm512_add_ps(_mm512_castsi512_ps(lanes[m * 2]), _mm512_castsi512_ps(lanes[m * 2 + 1]));
       _mm512_storeu_ps(out + m * lane_count, both);
     }
   }
 
  private:
-  // The integer sums of four steps. Tile numbers must be literals.
-  void multiply_steps(const unsigned char* quad, std::uint32_t first, const BlockInputs* x) const {
-    const auto weights = [&](std::uint32_t s) { return quad + StepFormat<Format>::step_at(first + s); };
-    const std::size_t row = left_.row;
-    finish_stores();
-    const auto inputs = [&](std::uint32_t s) {
-      return x[(first + s) / steps_of_block].bytes[(first + s) % steps_of_block * 4];
+  using Outputs = std::make_index_sequence<outputs_together>;
+
+  struct Rows {
+    std::uint32_t first, count;
+    bool is_in_place;
+  };
+
+  // Where the left operands of a quad are, and the distance in bytes from a row to the next.
+  struct Operand {
+    const unsigned char* first;
+    std::size_t row;
+  };
+
+  // Scales and shifts are those of four quads, as two are unpacked at a time while those before are still in use.
+  struct alignas(64) Memory {
+    unsigned char quad[outputs_together][128];
+    std::int32_t sums[steps_together][outputs_together][lane_count];
+    float scales[4][outputs_together][steps_of_quad];
+    float shifts[4][outputs_together][quad_blocks];
+  };
+
+  Operand left_operand(const Planes& p, const Rows& rows, std::uint32_t quad) const {
+    if (!rows.is_in_place) return {memory_->quad[0], 128};
+    const std::size_t row_bytes = blocks_ * Step::block_bytes;
+    return {p.low + rows.first * row_bytes + quad * 128, row_bytes};
+  }
+
+  // A quad's bytes, and with every second one the scales of two.
+  void unpack(const Planes& p, const Rows& rows, std::uint32_t quad) const {
+    const std::uint32_t block = quad * quad_blocks;
+    for (std::uint32_t r = 0; r < outputs_together; r++) {
+      const std::uint64_t at = static_cast<std::uint64_t>(rows.first + smaller(r, rows.count - 1)) * blocks_ + block;
+      if (!rows.is_in_place) Step::store_quad(p, at, memory_->quad[r]);
+      if (quad % 2 != 0) continue;
+      alignas(64) float scales[2 * steps_of_quad], shifts[2 * quad_blocks];
+      Step::store_scales(p, at, blocks_ - block, scales, shifts);
+      for (std::uint32_t half = 0; half < 2; half++) {
+        std::memcpy(memory_->scales[(quad + half) % 4][r], scales + half * steps_of_quad, steps_of_quad * 4);
+        if (Step::has_shift) {
+          std::memcpy(memory_->shifts[(quad + half) % 4][r], shifts + half * quad_blocks, quad_blocks * 4);
+        }
+      }
+    }
+    if (quad % 2 == 0) fetch_beside(p, rows, block);
+  }
+
+  // Fetches what two quads of the next sixteen rows have beside their low bits.
+  void fetch_beside(const Planes& p, const Rows& rows, std::uint32_t block) const {
+    const std::size_t next = static_cast<std::size_t>(rows.first + outputs_together) * blocks_;
+    const auto fetch = [&](const unsigned char* plane, std::size_t block_bytes) {
+      const auto* from = reinterpret_cast<const char*>(plane + (next + block * outputs_together) * block_bytes);
+      const std::size_t bytes = std::size_t{2 * quad_blocks} * outputs_together * block_bytes;
+      for (std::size_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T0);
     };
+    fetch(p.scales, Step::scale_bytes);
+    if (Step::has_shift) fetch(p.mins, Step::scale_bytes);
+    if (Step::high_bytes != 0) fetch(p.high, Step::high_bytes);
+  }
+
+  // The integer sums of four steps. Tile numbers must be literals.
+  void multiply_steps(const Operand& left, std::uint32_t first, const std::int8_t* operands) const {
+    const auto weights = [&](std::uint32_t s) { return left.first + Step::step_at(first + s); };
+    const auto inputs = [&](std::uint32_t s) { return operands + (first + s) * (operand_bytes / steps_of_block); };
+    finish_stores();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    _tile_loadd(4, weights(0), row);
+    _tile_loadd(4, weights(0), left.row);
     _tile_loadd(6, inputs(0), 64);
     _tile_dpbssd(0, 4, 6);
-    _tile_loadd(5, weights(1), row);
+    _tile_loadd(5, weights(1), left.row);
     _tile_loadd(7, inputs(1), 64);
     _tile_dpbssd(1, 5, 7);
-    _tile_loadd(4, weights(2), row);
+    _tile_loadd(4, weights(2), left.row);
     _tile_loadd(6, inputs(2), 64);
     _tile_dpbssd(2, 4, 6);
-    _tile_loadd(5, weights(3), row);
+    _tile_loadd(5, weights(3), left.row);
     _tile_loadd(7, inputs(3), 64);
     _tile_dpbssd(3, 5, 7);
-    _tile_stored(0, sums_, 64);
-    _tile_stored(1, sums_ + tile_bytes, 64);
-    _tile_stored(2, sums_ + 2 * tile_bytes, 64);
-    _tile_stored(3, sums_ + 3 * tile_bytes, 64);
+    _tile_stored(0, memory_->sums[0], 64);
+    _tile_stored(1, memory_->sums[1], 64);
+    _tile_stored(2, memory_->sums[2], 64);
+    _tile_stored(3, memory_->sums[3], 64);
+    finish_stores();
   }
 
   // Scales and adds four steps. The next sixteen rows are fetched into the cache along the way, a line now and then:
   // many at once would hold up the products.
-  __attribute__((always_inline)) void add_steps(std::uint32_t quad, std::uint32_t first, const BlockInputs* x,
-                                                __m512 rows[outputs_together]) const {
-    multiply_steps(left_.first + quad * left_.quad, first, x);
-    const std::size_t at = quad * quad_blocks * steps_of_block + first;
-    for (std::uint32_t s = 0; s < steps_together; s++) {
-      const BlockInputs& in = x[(first + s) / steps_of_block];
-      const __m512 lane_scales = _mm512_load_ps(in.scales), lane_sums = _mm512_load_ps(in.sums);
-      const char* next = next_ + (at + s) * next_lines * 64;
-      for (std::uint32_t r = 0; r < outputs_together; r++) {
-        if (r % (outputs_together / next_lines) == 0) {
-          _mm_prefetch(next + r / (outputs_together / next_lines) * 64, _MM_HINT_T0);
-        }
-        const __m512 sums = _mm512_cvtepi32_ps(_mm512_load_si512(sums_ + s * tile_bytes + r * 64));
-        const __m512 scales = _mm512_mul_ps(lane_scales, _mm512_set1_ps(scales_[r * stride_ + at + s]));
-        rows[r] = _mm512_fmadd_ps(sums, scales, rows[r]);
-        if (StepFormat<Format>::has_shift) {
-          rows[r] = _mm512_fmadd_ps(lane_sums, _mm512_set1_ps(shifts_[r * stride_ + at + s]), rows[r]);
-        }
-      }
-    }
+  __attribute__((always_inline)) void add_steps(const Planes& p, const Rows& rows, std::uint32_t quad,
+                                                std::uint32_t first, const float* lane_sums, __m512 lane_scales,
+                                                __m512 sums[outputs_together]) const {
+    const std::size_t row_bytes = blocks_ * Step::block_bytes;
+    const auto* next = reinterpret_cast<const char*>(p.low + (rows.first + outputs_together) * row_bytes) +
+                       (std::size_t{quad} * steps_of_quad + first) * next_lines * 64;
+    const auto& scales = memory_->scales[quad % 4];
+    const auto& shifts = memory_->shifts[quad % 4];
+    for_each_index(
+        [&](auto s) __attribute__((always_inline)) {
+          const __m512 both_sums = _mm512_mul_ps(_mm512_load_ps(lane_sums + s / 2 * lane_count), lane_scales);
+          for_each_index(
+              [&](auto r) __attribute__((always_inline)) {
+                constexpr std::uint32_t spread = outputs_together / next_lines;
+                if (r % spread == 0) fetch_between(next + (s * next_lines + r / spread) * 64, sums[r]);
+                const __m512 values = _mm512_cvtepi32_ps(_mm512_load_si512(memory_->sums[s][r]));
+                const __m512 scale = _mm512_mul_ps(lane_scales, _mm512_set1_ps(scales[r][first + s]));
+                sums[r] = _mm512_fmadd_ps(values, scale, sums[r]);
+                if (!Step::has_shift || s % 2 != 0) return;
+                double pair;
+                std::memcpy(&pair, &shifts[r][s], sizeof pair);
+                sums[r] = _mm512_fmadd_ps(both_sums, _mm512_castpd_ps(_mm512_set1_pd(pair)), sums[r]);
+              },
+              Outputs{});
+        },
+        std::make_index_sequence<steps_together>{});
   }
-
-  // Where the left operands are; distances in bytes from a row and from four blocks to the next.
-  struct Operand {
-    const unsigned char* first;
-    std::size_t row, quad;
-  };
 
   const std::uint32_t blocks_;
-  const std::size_t stride_;  // of scales and shifts, floats
-  Operand left_{};
-  const char* next_ = nullptr;
-  unsigned char* quads_ = nullptr;
-  unsigned char* sums_ = nullptr;
-  float *scales_ = nullptr, *shifts_ = nullptr;
+  Memory* memory_ = nullptr;
 };
-
-// Inputs of a launch, prepared or else made here; `memory` of block_inputs_bytes.
-template <typename Product>
-const BlockInputs* few_inputs(const Launch& launch, unsigned char* memory) {
-  const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
-  if (launch.prepared_bytes == block_inputs_bytes(args.rows, args.columns)) {
-    return reinterpret_cast<const BlockInputs*>(launch.prepared);
-  }
-  auto* own = reinterpret_cast<BlockInputs*>(memory);
-  for (std::uint32_t block = 0; block < whole_quads(args.columns / block_weights) * quad_blocks; block++) {
-    load_block_inputs(static_cast<const float*>(launch.buffers[Product::x]), args.rows, args.columns, block, own);
-  }
-  return own;
-}
 
 // Calls product(weights, inputs of the rows, first output, count, out (8, 16)) for all of a range, and writes out to y.
 template <typename Format, typename Product, typename Multiply>
@@ -308,15 +292,15 @@ void for_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end,
   const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
   const std::uint32_t blocks = args.columns / block_weights;
   StepWeights<Format> weights(blocks);
-  unsigned char* memory = scratch(weights.bytes() + block_inputs_bytes(args.rows, args.columns));
+  unsigned char* memory = scratch(weights.bytes() + few_lanes_bytes(args.rows, args.columns));
   weights.place(memory);
-  const BlockInputs* inputs = few_inputs<Product>(launch, memory + weights.bytes());
+  unsigned char* inputs = few_inputs<Product>(launch, memory + weights.bytes());
   const TileUnit unit(StepFormat<Format>::columns, StepFormat<Format>::columns / 4);
   // A head's logits: stores that wait for their lines to be read would hold up the tiles' own.
   const bool streams = args.outputs >= least_streamed && args.outputs % outputs_together == 0 &&
                        reinterpret_cast<std::uintptr_t>(y) % 64 == 0;
   for_few_rows(launch, args, tile_outputs, begin, end, [&](auto m, auto rows, auto first_output, auto last_output) {
-    const BlockInputs* x = inputs + std::size_t{m / rows_together} * whole_quads(blocks) * quad_blocks;
+    const LaneInputs x(inputs + m / rows_together * LaneInputs::bytes(blocks), blocks);
     for (std::uint32_t n = first_output, count; n < last_output; n += count) {
       // A piece may begin within sixteen outputs; those after are whole cache lines of y.
       count = smaller(outputs_together - n % outputs_together, last_output - n);
@@ -339,9 +323,8 @@ template <typename Format>
 void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const Planes planes(launch.buffers[1], static_cast<const MatmulArgs*>(launch.buffers[0])->planes);
   const Finish finish(launch);
-  const auto product = [&](auto& weights, const BlockInputs* x, std::uint32_t n, std::uint32_t count, float* out) {
-    weights.load(planes, n, count);
-    weights.multiply(x, out);
+  const auto product = [&](auto& weights, const LaneInputs& x, std::uint32_t n, std::uint32_t count, float* out) {
+    weights.multiply(planes, n, count, x, out);
     for (int i = 0; i < rows_together; i++) finish(out + i * outputs_together, n, n + count);
   };
   for_few_tiles<Format, PlainProduct>(launch, begin, end, BATCH_OUTPUTS, static_cast<float*>(launch.buffers[3]),
@@ -352,12 +335,10 @@ template <typename Format>
 void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
   const Planes gate_planes(launch.buffers[1], args.gate_planes), up_planes(launch.buffers[2], args.up_planes);
-  const auto product = [&](auto& weights, const BlockInputs* x, std::uint32_t n, std::uint32_t count, float* out) {
+  const auto product = [&](auto& weights, const LaneInputs& x, std::uint32_t n, std::uint32_t count, float* out) {
     alignas(64) float gates[rows_together * outputs_together];
-    weights.load(gate_planes, n, count);
-    weights.multiply(x, gates);
-    weights.load(up_planes, n, count);
-    weights.multiply(x, out);
+    weights.multiply(gate_planes, n, count, x, gates);
+    weights.multiply(up_planes, n, count, x, out);
     for (int i = 0; i < rows_together * lane_count; i += width) {
       store(out + i, load(out + i) * activate(args.activation, load(gates + i)));
     }

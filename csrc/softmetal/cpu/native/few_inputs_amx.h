@@ -1,0 +1,114 @@
+// Inputs of a few rows (several sequences decoded together) as the right operands of AMX, eight rows at a time.
+//
+// Inputs have 16 bits and a scale for each quad, four blocks of a row: x = scale * (256 high + low). Of the sixteen
+// columns of an operand, 2 m holds the high bytes of row m and 2 m + 1 the low ones; rows and columns that don't exist
+// are zero.
+#pragma once
+
+#include "cpu/native/few_rows.h"
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+
+constexpr std::uint32_t quad_blocks = 4;
+constexpr std::size_t operand_bytes = 512;  // of a block of 32 columns: 8 rows of 16 columns of 4 bytes
+
+inline std::uint32_t row_groups(std::uint32_t rows) { return (rows + rows_together - 1) / rows_together; }
+inline std::uint32_t whole_quads(std::uint32_t blocks) { return (blocks + quad_blocks - 1) / quad_blocks; }
+
+// Eight rows' inputs in memory of `bytes`, a multiple of 64.
+struct LaneInputs {
+  std::int8_t* operands;  // a block
+  float* sums;            // two blocks, 16: in a row's first column of the first over 256, in its second of the second
+  float* scales;          // a quad, 16: of the columns
+
+  LaneInputs(unsigned char* memory, std::uint32_t blocks)
+      : operands(reinterpret_cast<std::int8_t*>(memory)),
+        sums(reinterpret_cast<float*>(memory + whole_quads(blocks) * quad_blocks * operand_bytes)),
+        scales(sums + whole_quads(blocks) * quad_blocks / 2 * lane_count) {}
+
+  static std::size_t bytes(std::uint32_t blocks) {
+    return whole_quads(blocks) * (quad_blocks * operand_bytes + 3 * lane_count * sizeof(float));
+  }
+
+  // The `present` blocks of quad `quad` of row `lane`; with none, zeros.
+  void load(const float* x, std::uint32_t present, std::uint32_t quad, std::uint32_t lane) const {
+    __m512 values[2 * quad_blocks], most = _mm512_setzero_ps();
+    for (std::uint32_t i = 0; i < 2 * quad_blocks; i++) {
+      values[i] = i < 2 * present ? _mm512_loadu_ps(x + i * lane_count) : _mm512_setzero_ps();
+      most = _mm512_max_ps(_mm512_abs_ps(values[i]), most);
+    }
+    const float largest = _mm512_reduce_max_ps(most);
+    const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 32512.0f / largest : 0.0f);
+    for (std::uint32_t b = 0; b < quad_blocks; b++) {
+      store(_mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2], inverse)),
+            _mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2 + 1], inverse)), quad * quad_blocks + b, lane);
+    }
+    scales[quad * lane_count + lane * 2] = largest / 32512.0f * 256.0f;
+    scales[quad * lane_count + lane * 2 + 1] = largest / 32512.0f;
+  }
+
+ private:
+  // The integers of a block, its first and its last 16.
+  void store(__m512i first, __m512i last, std::uint32_t block, std::uint32_t lane) const {
+    std::int8_t* to = operands + block * operand_bytes + lane * 8;
+    for (const __m512i half : {first, last}) {
+      const HighLow parts = split(half);
+      for (const __m128i pairs :
+           {_mm_unpacklo_epi32(parts.high, parts.low), _mm_unpackhi_epi32(parts.high, parts.low)}) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), pairs);
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 64), _mm_unpackhi_epi64(pairs, pairs));
+        to += 128;
+      }
+    }
+    // Exact, as integers would be; of inputs that are not finite integers would overflow.
+    const float sum = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(first, last)));
+    const bool is_second = block % 2 == 1;
+    sums[block / 2 * lane_count + lane * 2 + is_second] = is_second ? sum : sum / 256.0f;
+  }
+};
+
+inline std::size_t few_lanes_bytes(std::uint32_t rows, std::uint32_t columns) {
+  return row_groups(rows) * LaneInputs::bytes(columns / block_weights);
+}
+
+// The quads [begin, end) of all groups of rows of x.
+inline void load_few_lanes(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint64_t begin,
+                           std::uint64_t end, unsigned char* memory) {
+  const std::uint32_t blocks = columns / block_weights;
+  for (std::uint32_t m = 0; m < row_groups(rows) * rows_together; m++) {
+    const LaneInputs inputs(memory + m / rows_together * LaneInputs::bytes(blocks), blocks);
+    for (auto quad = static_cast<std::uint32_t>(begin); quad < end; quad++) {
+      const std::uint32_t present = m < rows ? smaller(quad_blocks, blocks - quad * quad_blocks) : 0;
+      const float* from = x + static_cast<std::size_t>(m) * columns + quad * quad_blocks * block_weights;
+      inputs.load(from, present, quad, m % rows_together);
+    }
+  }
+}
+
+// Inputs for all pieces of a launch, a unit a quad: threads then write cache lines of their own.
+template <typename Product>
+struct FewInputsPreparation {
+  static const typename Product::Args& args(const Launch& launch) {
+    return *static_cast<const typename Product::Args*>(launch.buffers[0]);
+  }
+  static std::uint64_t bytes(const Launch& launch) { return few_lanes_bytes(args(launch).rows, args(launch).columns); }
+  static std::uint64_t units(const Launch& launch) { return whole_quads(args(launch).columns / block_weights); }
+  static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
+    const auto& a = args(launch);
+    load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, begin, end,
+                   static_cast<unsigned char*>(launch.prepared));
+  }
+};
+
+// Inputs of a launch, prepared or else made here; `memory` of few_lanes_bytes.
+template <typename Product>
+unsigned char* few_inputs(const Launch& launch, unsigned char* memory) {
+  using Preparation = FewInputsPreparation<Product>;
+  const auto& a = Preparation::args(launch);
+  if (launch.prepared_bytes == Preparation::bytes(launch)) return static_cast<unsigned char*>(launch.prepared);
+  load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, 0,
+                 Preparation::units(launch), memory);
+  return memory;
+}
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA
