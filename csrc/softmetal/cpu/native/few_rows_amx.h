@@ -139,7 +139,16 @@ class StepWeights {
   void place(unsigned char* memory) { memory_ = reinterpret_cast<Memory*>(memory); }
 
   // out (8, 16) = the inputs' rows . the weights' rows [first, first + count); the others repeat the last one
-  void multiply(const Planes& p, std::uint32_t first, std::uint32_t count, const LaneInputs& x, float* out) const {
+  void multiply(const Planes& planes, std::uint32_t first, std::uint32_t count, const LaneInputs& x, float* out) const {
+    // Copies, as bytes that are stored could change what references lead to.
+    const Planes p = planes;
+    const StepWeights weights = *this;
+    weights.multiply_rows(p, first, count, x, out);
+  }
+
+ private:
+  __attribute__((always_inline)) void multiply_rows(const Planes& p, std::uint32_t first, std::uint32_t count,
+                                                    const LaneInputs& x, float* out) const {
     const Rows rows{first, count, Step::is_in_place && count == outputs_together};
     const std::uint32_t quads = whole_quads(blocks_);
     __m512 sums[outputs_together];
@@ -148,10 +157,17 @@ class StepWeights {
     for (std::uint32_t quad = 0; quad < quads; quad++) {
       const float* lane_sums = x.sums + quad * (quad_blocks / 2 * lane_count);
       const std::int8_t* operands = x.operands + quad * (quad_blocks * operand_bytes);
+      const __m512 lane_scales = _mm512_load_ps(x.scales + quad * lane_count);
+      // A last quad that is half empty has half the steps.
+      if (Step::columns == block_weights && blocks_ - quad * quad_blocks <= 2) {
+        multiply_steps<2>(left_operand(p, rows, quad), 0, operands);
+        add_steps<2>(p, rows, quad, 0, lane_sums, lane_scales, sums);
+        break;
+      }
       for (std::uint32_t step = 0; step < steps_of_quad; step += steps_together) {
-        multiply_steps(left_operand(p, rows, quad), step, operands);
+        multiply_steps<steps_together>(left_operand(p, rows, quad), step, operands);
         if (step + steps_together == steps_of_quad && quad + 1 < quads) unpack(p, rows, quad + 1);
-        add_steps(p, rows, quad, step, lane_sums, _mm512_load_ps(x.scales + quad * lane_count), sums);
+        add_steps<steps_together>(p, rows, quad, step, lane_sums, lane_scales, sums);
       }
     }
     __m512i lanes[outputs_together];
@@ -163,7 +179,6 @@ class StepWeights {
     }
   }
 
- private:
   using Outputs = std::make_index_sequence<outputs_together>;
 
   struct Rows {
@@ -192,7 +207,7 @@ class StepWeights {
   }
 
   // A quad's bytes, and with every second one the scales of two.
-  void unpack(const Planes& p, const Rows& rows, std::uint32_t quad) const {
+  __attribute__((always_inline)) void unpack(const Planes& p, const Rows& rows, std::uint32_t quad) const {
     const std::uint32_t block = quad * quad_blocks;
     for (std::uint32_t r = 0; r < outputs_together; r++) {
       const std::uint64_t at = static_cast<std::uint64_t>(rows.first + smaller(r, rows.count - 1)) * blocks_ + block;
@@ -211,7 +226,7 @@ class StepWeights {
   }
 
   // Fetches what two quads of the next sixteen rows have beside their low bits.
-  void fetch_beside(const Planes& p, const Rows& rows, std::uint32_t block) const {
+  __attribute__((always_inline)) void fetch_beside(const Planes& p, const Rows& rows, std::uint32_t block) const {
     const std::size_t next = static_cast<std::size_t>(rows.first + outputs_together) * blocks_;
     const auto fetch = [&](const unsigned char* plane, std::size_t block_bytes) {
       const auto* from = reinterpret_cast<const char*>(plane + (next + block * outputs_together) * block_bytes);
@@ -223,36 +238,43 @@ class StepWeights {
     if (Step::high_bytes != 0) fetch(p.high, Step::high_bytes);
   }
 
-  // The integer sums of four steps. Tile numbers must be literals.
-  void multiply_steps(const Operand& left, std::uint32_t first, const std::int8_t* operands) const {
+  // The integer sums of two or four steps. Tile numbers must be literals.
+  template <std::uint32_t steps>
+  __attribute__((always_inline)) void multiply_steps(const Operand& left, std::uint32_t first,
+                                                     const std::int8_t* operands) const {
     const auto weights = [&](std::uint32_t s) { return left.first + Step::step_at(first + s); };
     const auto inputs = [&](std::uint32_t s) { return operands + (first + s) * (operand_bytes / steps_of_block); };
     finish_stores();
     _tile_zero(0);
     _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     _tile_loadd(4, weights(0), left.row);
     _tile_loadd(6, inputs(0), 64);
     _tile_dpbssd(0, 4, 6);
     _tile_loadd(5, weights(1), left.row);
     _tile_loadd(7, inputs(1), 64);
     _tile_dpbssd(1, 5, 7);
-    _tile_loadd(4, weights(2), left.row);
-    _tile_loadd(6, inputs(2), 64);
-    _tile_dpbssd(2, 4, 6);
-    _tile_loadd(5, weights(3), left.row);
-    _tile_loadd(7, inputs(3), 64);
-    _tile_dpbssd(3, 5, 7);
+    if constexpr (steps == 4) {
+      _tile_zero(2);
+      _tile_zero(3);
+      _tile_loadd(4, weights(2), left.row);
+      _tile_loadd(6, inputs(2), 64);
+      _tile_dpbssd(2, 4, 6);
+      _tile_loadd(5, weights(3), left.row);
+      _tile_loadd(7, inputs(3), 64);
+      _tile_dpbssd(3, 5, 7);
+    }
     _tile_stored(0, memory_->sums[0], 64);
     _tile_stored(1, memory_->sums[1], 64);
-    _tile_stored(2, memory_->sums[2], 64);
-    _tile_stored(3, memory_->sums[3], 64);
+    if constexpr (steps == 4) {
+      _tile_stored(2, memory_->sums[2], 64);
+      _tile_stored(3, memory_->sums[3], 64);
+    }
     finish_stores();
   }
 
   // Scales and adds four steps. The next sixteen rows are fetched into the cache along the way, a line now and then:
   // many at once would hold up the products.
+  template <std::uint32_t steps>
   __attribute__((always_inline)) void add_steps(const Planes& p, const Rows& rows, std::uint32_t quad,
                                                 std::uint32_t first, const float* lane_sums, __m512 lane_scales,
                                                 __m512 sums[outputs_together]) const {
@@ -278,7 +300,7 @@ class StepWeights {
               },
               Outputs{});
         },
-        std::make_index_sequence<steps_together>{});
+        std::make_index_sequence<steps>{});
   }
 
   const std::uint32_t blocks_;
