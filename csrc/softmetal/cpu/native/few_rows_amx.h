@@ -1,5 +1,5 @@
-// Integer products of a few rows (several sequences decoded together) on AMX: up to eight rows at a time, in 16 bits as
-// in vnni.h, whose high and low bytes are the sixteen columns of a right operand.
+// Integer products of a few rows (several sequences decoded together) on AMX: up to eight rows at a time, as
+// few_inputs_amx.h lays them out.
 //
 // Sixteen weight rows are the left operand, as bytes with their zero taken off. One product covers the columns that
 // share a scale, a step: 32, or 16 for Q6_K. Its integer sums, a register an output, are scaled and added up in
