@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,18 @@ def run_tests(variables: dict[str, str], tests: Sequence[str]) -> bool:
     return subprocess.run(command, cwd=ROOT, env={**variables, "MTL_DEBUG_LAYER": "1"}, check=False).returncode == 0
 
 
-def measure(variables: dict[str, str], options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+def measure(variables: dict[str, str], options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """One process a model; a model that fails is reported and left out."""
-    rows: list[dict[str, Any]] = []
     for model, format in chosen(options):
+        start = time.monotonic()
         command = [sys.executable, str(ROOT / "bench" / "random_speed.py"), model, format, "--folder", str(folder)]
         command += ["--kernels", "--batch", "1", str(BATCH), "--prefill", *map(str, options.prefill)]
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"{model} {format} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
         else:
-            rows.append(json.loads(done.stdout))
-    return rows
+            print(f"{model} {format} measured in {time.monotonic() - start:.0f} s", flush=True)
+            yield json.loads(done.stdout)
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -140,9 +140,12 @@ def main(argv: list[str]) -> int:
             [sys.executable, "-c", "from fastgo.cli import main; main()", "env"], env=variables, check=False
         )
         passed = facts.returncode == 0 and (options.skip_tests or run_tests(variables, options.test or TESTS))
-        rows = measure(variables, options, Path(name))
-    if options.output is not None:
-        options.output.write_text(json.dumps({"passed": passed, "models": rows}, indent=1) + "\n", encoding="utf-8")
+        rows: list[dict[str, Any]] = []
+        for row in measure(variables, options, Path(name)):
+            rows.append(row)
+            if options.output is not None:  # after every model, so that an end before the last leaves something
+                text = json.dumps({"passed": passed, "models": rows}, indent=1)
+                options.output.write_text(text + "\n", encoding="utf-8")
     print(table(rows))
     complete = len(rows) == len(chosen(options))
     print("tests passed" if passed else "TESTS FAILED", f"after {time.monotonic() - start:.0f} s")
