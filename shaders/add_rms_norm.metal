@@ -1,6 +1,7 @@
 // add_rms_norm: x += branch, then y = rms_norm(x, weight): a residual add and the next norm in one pass.
 //
-//   x (the residual stream, updated in place), branch, y (rows, columns) float32; weight (columns,) float32
+//   x (the residual stream, updated in place), branch (rows, columns) float32; y alike or
+//   bfloat, see bfloat_output.h; weight (columns,) float32
 #include "include/norm.h"
 
 kernel void add_rms_norm(constant RmsNormArgs& args [[buffer(0)]], device float* x [[buffer(1)]],
@@ -10,33 +11,20 @@ kernel void add_rms_norm(constant RmsNormArgs& args [[buffer(0)]], device float*
                          uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
                          uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup float scratch[MAX_SIMDGROUPS];
-  Row row = {args.columns, thread_index, threads, lane, simdgroup, simdgroups};
   ulong start = ulong(row_index) * args.columns;
-  float weights[KEPT_VALUES];
+  Row row = {start, args.columns, thread_index, threads, lane, simdgroup, simdgroups};
   bool is_kept = fits_registers(row);
-  if (is_kept) {
-    load_kept(row, weight, weights);
-  }
+  float4 weights = is_kept ? load_kept(row, weight) : float4(0.0f);
   wait_for_inputs();
   if (is_kept) {
-    float values[KEPT_VALUES];
-    float branches[KEPT_VALUES];
-    load_kept(row, x + start, values);
-    load_kept(row, branch + start, branches);
-    for (uint i = 0; i < KEPT_VALUES; i++) {
-      values[i] += branches[i];
-    }
+    float4 values = load_kept(row, x + start) + load_kept(row, branch + start);
     store_kept(row, values, x + start);
-    float scale = inverse_rms_of_kept(row, values, args.eps, scratch);
-    for (uint i = 0; i < KEPT_VALUES; i++) {
-      values[i] *= scale * weights[i];
-    }
-    store_kept(row, values, y + start);
+    write_kept(row, values * (inverse_rms_of_kept(row, values, args.eps, scratch) * weights), y);
     return;
   }
   // Each thread later reads back only what it wrote here.
   for (uint i = thread_index; i < args.columns; i += threads) {
     x[start + i] += branch[start + i];
   }
-  scale_row(row, x + start, weight, inverse_rms(row, x + start, args.eps, scratch), y + start);
+  scale_row(row, x, weight, inverse_rms(row, x, args.eps, scratch), y);
 }

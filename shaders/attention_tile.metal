@@ -1,12 +1,13 @@
 // attention_tile: attention of many rows on matrix units, with every variant, on devices with many cores.
 //
-//   q, y (rows, heads, HEAD_DIM) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, HEAD_DIM) of type C, see
-//   cache_eight.h; row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r], window 0:
-//   from the start, and those of its block, see attention_range.h
+//   q (rows, heads, HEAD_DIM) float32, y alike or bfloat, see bfloat_output.h; k_cache, v_cache (num_sequences,
+//   kv_heads, capacity, HEAD_DIM) of type C, see cache_eight.h; row r sees the positions (positions[r] - window,
+//   positions[r]] of sequence sequences[r], window 0: from the start, and those of its block, see attention_range.h
 //   blocks (rows, 2) int32, sinks (heads,) float32, log_sum_exp (rows, heads) float32: each may be left out
 //
 // Grid: (heads, tiles of 64 rows). A simdgroup has 16 rows; all of them walk the positions that any row sees, a tile at
-// a time, which the threadgroup brings into its memory one tile ahead in registers. Queries and weights are rounded to
+// a time. The threadgroup brings a tile of values into its memory while the keys' scores are computed, and the next
+// keys while values are added. Queries and weights are rounded to
 // the operands' type T, sums are float32. Rows of several sequences in a tile are taken one run of equal sequences
 // after the other.
 #include <metal_stdlib>
@@ -14,6 +15,7 @@
 #include "include/attention_args.h"
 #include "include/attention_range.h"
 #include "include/attention_tile.h"
+#include "include/bfloat_output.h"
 #include "include/cache_eight.h"
 #include "include/rounded.h"
 using namespace metal;
@@ -31,21 +33,11 @@ constant constexpr float LOG2_E = 1.44269504f;
 constant constexpr float LN_2 = 0.693147181f;
 constant constexpr uint QUERY_STRIDE = QUERY_COLUMNS + 8;
 
-// How many positions a tile has, elements between its rows, and vectors of 16 bytes that a thread brings.
-template <uint HEAD_DIM>
-struct Tile {
-  enum : uint {
-    KEYS = HEAD_DIM < 192 ? 32 : 16,
-    STRIDE = HEAD_DIM + 8,
-    FETCHED = (KEYS * HEAD_DIM / 8 + TILE_THREADS - 1) / TILE_THREADS
-  };
-};
-
-// A thread's part of the tile under way.
+// A thread's part of the tile under way, where it is not copied directly.
 template <uint HEAD_DIM>
 struct FetchedTile {
-  uint4 keys[Tile<HEAD_DIM>::FETCHED];
-  uint4 values[Tile<HEAD_DIM>::FETCHED];
+  enum : uint { COUNT = (TileShape<HEAD_DIM>::KEYS * TileShape<HEAD_DIM>::VECTORS + TILE_THREADS - 1) / TILE_THREADS };
+  uint4 vectors[COUNT];
 };
 
 // Rows [start, stop) of a tile, which have one sequence, and what any of them sees: [begin, end).
@@ -65,34 +57,40 @@ struct CacheRows {
   ulong first_row;
 };
 
-// Positions from `first` on; zeros from `end` on, where the cache may hold anything.
+// Starts to bring positions from `first` on, of `keys_or_values`, whose tile nobody reads any more; zeros from `end`
+// on, where the cache may hold anything.
 template <typename C, uint HEAD_DIM>
-inline void fetch_tile(thread const CacheRows<C>& cache, uint first, uint end, uint thread_index,
-                       thread FetchedTile<HEAD_DIM>& out) {
-  constexpr uint VECTORS = HEAD_DIM / 8;
+inline void begin_tile(thread const CacheRows<C>& cache, device const C* keys_or_values, uint first, uint end,
+                       uint thread_index, threadgroup uint4* tile, thread FetchedTile<HEAD_DIM>& fetched) {
+  typedef TileShape<HEAD_DIM> Shape;
 #pragma unroll
-  for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
+  for (uint i = 0; i < FetchedTile<HEAD_DIM>::COUNT; i++) {
     uint index = thread_index + i * TILE_THREADS;
-    ulong eight = (cache.first_row + first) * VECTORS + index;
-    bool is_there = first + index / VECTORS < end;
-    out.keys[i] = is_there ? CacheEight<C>::load(cache.keys, cache.elements, eight, HEAD_DIM) : uint4(0);
-    out.values[i] = is_there ? CacheEight<C>::load(cache.values, cache.elements, eight, HEAD_DIM) : uint4(0);
+    uint key = index / Shape::VECTORS;
+    ulong eight = (cache.first_row + first) * Shape::VECTORS + index;
+    bool is_there = first + key < end;
+    if (TileCopy<C>::IS_DIRECT == 0) {
+      fetched.vectors[i] = is_there ? CacheEight<C>::load(keys_or_values, cache.elements, eight, HEAD_DIM) : uint4(0);
+    } else if (key < Shape::KEYS) {
+      copy_to_tile(tile + Shape::place(key, index % Shape::VECTORS), (device const uint4*)keys_or_values + eight,
+                   is_there);
+    }
   }
 }
 
-template <typename C, typename T, uint HEAD_DIM>
-inline void keep_tile(thread const FetchedTile<HEAD_DIM>& fetched, uint thread_index, threadgroup T* keys,
-                      threadgroup T* values) {
-  constexpr uint VECTORS = HEAD_DIM / 8;
+// The tile is there once all threads have come to the barrier that follows.
+template <typename C, uint HEAD_DIM>
+inline void end_tile(thread const FetchedTile<HEAD_DIM>& fetched, uint thread_index, threadgroup uint4* tile) {
+  typedef TileShape<HEAD_DIM> Shape;
 #pragma unroll
-  for (uint i = 0; i < Tile<HEAD_DIM>::FETCHED; i++) {
+  for (uint i = 0; i < FetchedTile<HEAD_DIM>::COUNT; i++) {
     uint index = thread_index + i * TILE_THREADS;
-    uint place = index / VECTORS * (VECTORS + 1) + index % VECTORS;
-    if (index < Tile<HEAD_DIM>::KEYS * VECTORS) {
-      ((threadgroup uint4*)keys)[place] = CacheEight<C>::operands(fetched.keys[i]);
-      ((threadgroup uint4*)values)[place] = CacheEight<C>::operands(fetched.values[i]);
+    uint key = index / Shape::VECTORS;
+    if (TileCopy<C>::IS_DIRECT == 0 && key < Shape::KEYS) {
+      tile[Shape::place(key, index % Shape::VECTORS)] = CacheEight<C>::operands(fetched.vectors[i]);
     }
   }
+  finish_tile();
 }
 
 // A simdgroup's queries, scaled and rounded, through its own part of threadgroup memory. Rows beyond the last repeat
@@ -163,13 +161,13 @@ struct Scoring {
 // The sums of a simdgroup's sixteen rows over what they see, and the rows' state.
 template <typename C, typename T, uint HEAD_DIM>
 inline void walk(thread const Run& run, thread const CacheRows<C>& cache, thread const Scoring& scoring,
-                 thread const LeftMatrix<T>* queries, threadgroup const uint2* visible, threadgroup T* tile,
+                 thread LeftMatrix<T>* queries, threadgroup const uint2* visible, threadgroup uint4* key_tile,
                  threadgroup float* scratch, uint thread_index, uint lane, thread TileRow& row,
                  thread SumMatrix* sums) {
-  constexpr uint KEYS = Tile<HEAD_DIM>::KEYS;
-  constexpr uint STRIDE = Tile<HEAD_DIM>::STRIDE;
-  threadgroup T* key_tile = tile;
-  threadgroup T* value_tile = tile + KEYS * STRIDE;
+  typedef TileShape<HEAD_DIM> Shape;
+  typedef typename Shape::Way Way;
+  constexpr uint KEYS = Shape::KEYS;
+  threadgroup uint4* value_tile = key_tile + Shape::SIZE;
   begin_rows(row, visible, lane);
   if (has_sinks) {
     add_sink(row, scoring.sink, lane);
@@ -185,45 +183,30 @@ inline void walk(thread const Run& run, thread const CacheRows<C>& cache, thread
     fill_zero(sums[i]);
   }
   FetchedTile<HEAD_DIM> fetched;
-  fetch_tile<C, HEAD_DIM>(cache, run.begin, run.end, thread_index, fetched);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  begin_tile<C, HEAD_DIM>(cache, cache.keys, run.begin, run.end, thread_index, key_tile, fetched);
   for (uint first = run.begin; first < run.end; first += KEYS) {
+    end_tile<C, HEAD_DIM>(fetched, thread_index, key_tile);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    keep_tile<C, T, HEAD_DIM>(fetched, thread_index, key_tile, value_tile);
+    begin_tile<C, HEAD_DIM>(cache, cache.values, first, run.end, thread_index, value_tile, fetched);
+    bool is_seen = Way::LEAVES_OUT_TILES == 0 || (first < last_seen && first + KEYS > first_seen);
+    LeftMatrix<T> weights[KEYS / 16];
+    if (is_seen) {
+      SumMatrix scores[KEYS / 16];
+      multiply_keys<T, HEAD_DIM>(Way(), queries, key_tile, scores);
+      if (has_soft_cap) {
+        cap_scores<KEYS / 16>(scores, scoring.cap);
+      }
+      bool is_whole = first >= all_seen_from && first + KEYS <= all_seen_to;
+      weigh<T, KEYS / 16, HEAD_DIM / 16>(scores, first, is_whole, row, weights, sums, scratch, lane);
+    }
+    end_tile<C, HEAD_DIM>(fetched, thread_index, value_tile);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (first + KEYS < run.end) {
-      fetch_tile<C, HEAD_DIM>(cache, first + KEYS, run.end, thread_index, fetched);
+      begin_tile<C, HEAD_DIM>(cache, cache.keys, first + KEYS, run.end, thread_index, key_tile, fetched);
     }
-    if (first >= last_seen || first + KEYS <= first_seen) {
-      continue;
-    }
-    SumMatrix scores[KEYS / 16];
-#pragma unroll
-    for (uint i = 0; i < KEYS / 16; i++) {
-      fill_zero(scores[i]);
-    }
-#pragma unroll
-    for (uint k = 0; k < HEAD_DIM / 16; k++) {
-#pragma unroll
-      for (uint i = 0; i < KEYS / 16; i++) {
-        RightMatrix<T> right;
-        load_right_transposed(right, key_tile + i * 16 * STRIDE + k * 16, STRIDE);
-        multiply_accumulate(scores[i], queries[k], right);
-      }
-    }
-    if (has_soft_cap) {
-      cap_scores<KEYS / 16>(scores, scoring.cap);
-    }
-    LeftMatrix<T> weights[KEYS / 16];
-    bool is_whole = first >= all_seen_from && first + KEYS <= all_seen_to;
-    weigh<T, KEYS / 16, HEAD_DIM / 16>(scores, first, is_whole, row, weights, sums, scratch, lane);
-#pragma unroll
-    for (uint i = 0; i < HEAD_DIM / 16; i++) {
-#pragma unroll
-      for (uint k = 0; k < KEYS / 16; k++) {
-        RightMatrix<T> right;
-        load_right(right, value_tile + k * 16 * STRIDE + i * 16, STRIDE);
-        multiply_accumulate(sums[i], weights[k], right);
-      }
+    if (is_seen) {
+      add_values<T, HEAD_DIM>(Way(), weights, value_tile, sums);
     }
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -270,15 +253,15 @@ inline void write_rows(constant AttentionTileArgs& args, thread const Run& run, 
   if (keeps_log_sum_exp && is_written && lane % 2 == 0) {
     log_sum_exp[head] = (scratch[16 + lane / 2] + log2(scratch[32 + lane / 2])) * LN_2;
   }
-  device float* target = y + head * HEAD_DIM + lane % 2 * 8;
+  ulong target = head * HEAD_DIM + lane % 2 * 8;
 #pragma unroll
   for (uint i = 0; i < HEAD_DIM / 16; i++) {
     store_sum(sums[i], sum, 16);
     simdgroup_barrier(mem_flags::mem_threadgroup);
     threadgroup const float4* values = (threadgroup const float4*)(sum + lane * 8);
     if (is_written) {
-      *(device float4*)(target + i * 16) = values[0] * scale;
-      *(device float4*)(target + i * 16 + 4) = values[1] * scale;
+      write_four(y, target + i * 16, values[0] * scale);
+      write_four(y, target + i * 16 + 4, values[1] * scale);
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
   }
@@ -289,10 +272,9 @@ inline void attend(constant AttentionTileArgs& args, thread const AttentionBuffe
                    thread const TilePlace& place, threadgroup uint4* memory, threadgroup float* scratch,
                    threadgroup uint2* visible) {
   typedef typename CacheEight<C>::Operand T;
-  constexpr uint SCRATCH = TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE;
+  constexpr uint SCRATCH = TileScratch<TileShape<HEAD_DIM>::KEYS / 16>::SIZE;
   uint lane = place.lane;
   uint simdgroup = place.simdgroup;
-  threadgroup T* tile = (threadgroup T*)memory;
   threadgroup float* own_scratch = scratch + simdgroup * SCRATCH;
   threadgroup uint2* own_visible = visible + simdgroup * SIMDGROUP_ROWS;
   // The last rows see most, so they come first.
@@ -303,7 +285,7 @@ inline void attend(constant AttentionTileArgs& args, thread const AttentionBuffe
   ulong elements = ulong(args.num_sequences) * args.kv_heads * args.capacity * HEAD_DIM;
   LeftMatrix<T> queries[HEAD_DIM / 16];
   load_queries<T, HEAD_DIM>(args, buffers.q + place.head * HEAD_DIM, own_row, args.scale * LOG2_E,
-                            tile + simdgroup * SIMDGROUP_ROWS * QUERY_STRIDE, lane, queries);
+                            (threadgroup T*)memory + simdgroup * SIMDGROUP_ROWS * QUERY_STRIDE, lane, queries);
   uint count = min(TILE_ROWS, args.rows - first_row);
   for (uint start = 0; start < count;) {
     Run run = find_run(args, buffers.positions, buffers.sequences, buffers.blocks, first_row, start, lane, simdgroup,
@@ -314,8 +296,8 @@ inline void attend(constant AttentionTileArgs& args, thread const AttentionBuffe
     CacheRows<C> cache = {buffers.k_cache, buffers.v_cache, elements, cache_row};
     TileRow row;
     SumMatrix sums[HEAD_DIM / 16];
-    walk<C, T, HEAD_DIM>(run, cache, scoring, queries, own_visible, tile, own_scratch, simdgroup * 32 + lane, lane, row,
-                         sums);
+    walk<C, T, HEAD_DIM>(run, cache, scoring, queries, own_visible, memory, own_scratch, simdgroup * 32 + lane, lane,
+                         row, sums);
     write_rows<T, HEAD_DIM>(args, run, place, first_row, row, sums, own_scratch,
                             (threadgroup float*)memory + simdgroup * 256, buffers.y, buffers.log_sum_exp);
     start = run.stop;
@@ -333,12 +315,12 @@ template <typename C, uint HEAD_DIM>
     device float* log_sum_exp [[buffer(9), function_constant(keeps_log_sum_exp)]],
     uint2 group [[threadgroup_position_in_grid]], uint2 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  threadgroup uint4 memory[2 * Tile<HEAD_DIM>::KEYS * Tile<HEAD_DIM>::STRIDE / 8];
-  threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * TileScratch<Tile<HEAD_DIM>::KEYS / 16>::SIZE];
+  threadgroup uint4 memory[2 * TileShape<HEAD_DIM>::SIZE + TileShape<HEAD_DIM>::ALIGNMENT];
+  threadgroup float scratch[TILE_ROWS / SIMDGROUP_ROWS * TileScratch<TileShape<HEAD_DIM>::KEYS / 16>::SIZE];
   threadgroup uint2 visible[TILE_ROWS];
   TilePlace place = {group.x, group.y, groups.y, lane, simdgroup};
   AttentionBuffers<C> buffers = {q, k_cache, v_cache, positions, sequences, blocks, sinks, y, log_sum_exp};
-  attend<C, HEAD_DIM>(args, buffers, place, memory, scratch, visible);
+  attend<C, HEAD_DIM>(args, buffers, place, first_tile(typename TileShape<HEAD_DIM>::Way(), memory), scratch, visible);
 }
 
 #define INSTANTIATE_HEAD(host, C, HEAD_DIM) \

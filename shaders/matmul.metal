@@ -1,6 +1,7 @@
 // matmul: y = act(x W^T + bias) with weights of any format, dequantised on the fly; see finish.h.
 //
-//   x (rows, columns) float32, W (outputs, columns), bias (outputs,) and y (rows, outputs) float32
+//   x (rows, columns) float32, for many rows float32 or bfloat, see reads_bfloat; W (outputs, columns), bias (outputs,)
+//   and y (rows, outputs) float32
 //
 // Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results; in the form for many rows the
 // threadgroup dequantises a tile of weights for all of its simdgroups.
@@ -42,7 +43,7 @@ kernel void matmul_many(constant MatmulArgs& args [[buffer(0)]], device const uc
                         uint thread_index [[thread_index_in_threadgroup]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 memory[SIDE * MANY_VECTORS];
-  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
+  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns, reads_bfloat};
   MatmulRows rows = {{weight, args.planes}, group.y * SIDE, args.outputs};
   write_tile<Format, SIDE>(rows, inputs, bias, y, lane, thread_index, simdgroup, memory);
 }

@@ -1,10 +1,12 @@
 // matmul_glu: y = act(x Wgate^T) * (x Wup^T), the two projections of a gated linear unit and their gate in one kernel.
 //
-//   x (rows, columns) float32, Wgate and Wup (outputs, columns) of one format, y (rows, outputs) float32
+//   x (rows, columns) float32, Wgate and Wup (outputs, columns) of one format, y (rows, outputs) float32; for many rows
+//   x may be bfloat, see reads_bfloat, and y, see bfloat_output.h
 //
 // Grid: (tiles of rows, tiles of outputs). A simdgroup computes ROWS x OUTPUTS results; in the form for many rows the
 // threadgroup dequantises a tile of weights for all of its simdgroups.
 #include "include/activation.h"
+#include "include/bfloat_output.h"
 #include "include/matmul_args.h"
 #include "include/matmul_many.h"
 #include "include/matmul_tile.h"
@@ -56,7 +58,8 @@ inline void write_gated(uint activation, threadgroup const float* products, devi
   uint count = first_row < rows && output < outputs ? min(16u, rows - first_row) : 0;
   for (uint row = lane / 16; row < count; row += 2) {
     uint place = row * 16 + lane % 16;
-    y[ulong(first_row + row) * outputs + output] = activate(activation, products[place]) * products[place + 256];
+    write_output(y, ulong(first_row + row) * outputs + output,
+                 activate(activation, products[place]) * products[place + 256]);
   }
 }
 
@@ -68,7 +71,7 @@ kernel void matmul_glu_many(constant MatmulGluArgs& args [[buffer(0)]], device c
                             uint lane [[thread_index_in_simdgroup]], uint thread_index [[thread_index_in_threadgroup]],
                             uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 memory[SIDE * MANY_VECTORS];
-  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
+  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns, reads_bfloat};
   GluRows rows = {{gate, args.gate_planes}, {up, args.up_planes}, group.y * (SIDE / 2), args.outputs};
   SumMatrix sums[SIDE / 16];
   multiply_many<SIDE, Format>(rows, inputs, thread_index, simdgroup, memory, sums);

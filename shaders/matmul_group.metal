@@ -1,7 +1,7 @@
 // matmul_group: the products of many rows with three weights of one format, each with a bias of its own, in one launch.
 //
-//   x (rows, columns) float32; first, second and third (outputs[i], columns); biases (outputs[i],) float32;
-//   y_first, y_second and y_third (rows, outputs[i]) float32
+//   x (rows, columns) float32 or bfloat, see reads_bfloat; first, second and third (outputs[i], columns); biases
+//   (outputs[i],) float32; y_first, y_second and y_third (rows, outputs[i]) float32
 //
 // Grid: (tiles of rows, tiles of the first's outputs, then of the second's, then of the third's).
 #include "include/many_products.h"
@@ -26,7 +26,7 @@ kernel void matmul_group(constant MatmulGroupArgs& args [[buffer(0)]], device co
   device const uchar* weight = which == 0 ? first : (which == 1 ? second : third);
   device const float* bias = which == 0 ? bias_first : (which == 1 ? bias_second : bias_third);
   device float* y = which == 0 ? y_first : (which == 1 ? y_second : y_third);
-  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
+  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns, reads_bfloat};
   MatmulRows rows = {{weight, args.planes + which * 6}, tile * SIDE, args.outputs[which]};
   write_tile<Format, SIDE>(rows, inputs, bias, y, lane, thread_index, simdgroup, memory);
 }

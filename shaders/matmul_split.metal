@@ -1,6 +1,6 @@
 // matmul_split: the products of many rows over one part of the columns at a time; matmul_sum adds the parts.
 //
-//   x (rows, columns) float32, W (outputs, columns), partial (parts, rows, outputs) float32
+//   x (rows, columns) float32 or bfloat, see reads_bfloat; W (outputs, columns), partial (parts, rows, outputs) float32
 //
 // Grid: (tiles of rows, tiles of outputs, parts of part_columns, a multiple of 32; none is empty).
 #include "include/matmul_many.h"
@@ -22,7 +22,7 @@ kernel void matmul_split(constant MatmulSplitArgs& args [[buffer(0)]], device co
                          uint thread_index [[thread_index_in_threadgroup]],
                          uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 memory[SIDE * MANY_VECTORS];
-  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns};
+  InputRows inputs = {x, group.x * SIDE, args.rows, args.columns, reads_bfloat};
   MatmulRows rows = {{weight, args.planes}, group.y * SIDE, args.outputs};
   uint begin = min(group.z * args.part_columns, args.columns);
   uint2 range = uint2(begin, min(begin + args.part_columns, args.columns));

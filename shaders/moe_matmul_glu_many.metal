@@ -32,7 +32,7 @@ kernel void moe_matmul_glu_many(constant MoeMatmulGluArgs& args [[buffer(0)]], d
   if (count == 0) {
     return;
   }
-  PairRows inputs = {x, pairs, 0, count, args.columns, args.pairs_per_row};
+  PairRows inputs = {x, pairs, 0, count, args.columns, args.pairs_per_row, false};
   ExpertGluRows rows = {{gate, args.gate_planes},
                         {up, args.up_planes},
                         ulong(tiles[group.x].expert) * args.outputs,

@@ -28,7 +28,7 @@ kernel void moe_matmul_many(constant MoeMatmulArgs& args [[buffer(0)]], device c
   if (count == 0) {
     return;
   }
-  PairRows inputs = {x, pairs, 0, count, args.columns, args.pairs_per_row};
+  PairRows inputs = {x, pairs, 0, count, args.columns, args.pairs_per_row, false};
   ExpertRows rows = {
       {weight, args.planes}, ulong(tiles[group.x].expert) * args.outputs, group.y * MOE_SIDE, args.outputs};
   SumMatrix sums[MOE_SIDE / 16];

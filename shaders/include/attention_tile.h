@@ -1,5 +1,8 @@
 // The softmax of attention over tiles: sixteen rows of scores that a simdgroup holds as matrices.
 //
+// A tile is what the threadgroup has in its memory of keys or values, in vectors of 16 bytes. Where it lies, how it
+// gets there and who multiplies it is different on NVIDIA's GPUs: compat/metal_cuda/attention_tile.h.
+//
 // Scores are logarithms to base two. Each row keeps its best score and the sum of its weights so far (Milakov and
 // Gimelshein 2018). Everywhere but on NVIDIA the matrices pass through threadgroup memory, where two lanes share a row;
 // NVIDIA's lanes know which elements they hold: compat/metal_cuda/attention_tile.h.
@@ -11,6 +14,31 @@
 constant constexpr float LOWEST_TILE_SCORE = -3.0e38f;
 
 #ifndef __SOFTMETAL_CUDA__
+
+// Each simdgroup multiplies its own rows, and leaves out tiles of which they see nothing.
+struct BySimdgroup {
+  enum : uint { LEAVES_OUT_TILES = 1 };
+};
+
+// KEYS positions, SIZE vectors in all; memory for tiles has ALIGNMENT vectors more, see first_tile().
+template <uint HEAD_DIM>
+struct TileShape {
+  typedef BySimdgroup Way;
+  enum : uint { VECTORS = HEAD_DIM / 8, KEYS = HEAD_DIM < 192 ? 32 : 16, SIZE = KEYS * (VECTORS + 1), ALIGNMENT = 0 };
+  static uint place(uint key, uint vector) { return key * (VECTORS + 1) + vector; }
+};
+
+inline threadgroup uint4* first_tile(BySimdgroup, threadgroup uint4* memory) { return memory; }
+
+// Whether what a cache of this type stores is copied as it is; finish_tile() ends the copies, or stores, of a thread.
+template <typename C>
+struct TileCopy {
+  enum : uint { IS_DIRECT = 0 };
+};
+inline void copy_to_tile(threadgroup uint4* target, device const uint4* source, bool is_there) {
+  *target = is_there ? *source : uint4(0);
+}
+inline void finish_tile() {}
 
 // Floats of threadgroup memory that a simdgroup needs for PARTS matrices of scores.
 template <uint PARTS>
@@ -119,3 +147,43 @@ inline void store_states(thread const TileRow& row, threadgroup float* states, u
 }
 
 #endif
+
+// Scores of a tile of keys: each KEYS / 16 matrices.
+template <typename T, uint HEAD_DIM>
+inline void multiply_keys(BySimdgroup, thread LeftMatrix<T>* queries, threadgroup const uint4* tile,
+                          thread SumMatrix* scores) {
+  typedef TileShape<HEAD_DIM> Shape;
+  constexpr uint STRIDE = HEAD_DIM + 8;
+  threadgroup const T* keys = (threadgroup const T*)tile;
+#pragma unroll
+  for (uint i = 0; i < Shape::KEYS / 16; i++) {
+    fill_zero(scores[i]);
+  }
+#pragma unroll
+  for (uint k = 0; k < HEAD_DIM / 16; k++) {
+#pragma unroll
+    for (uint i = 0; i < Shape::KEYS / 16; i++) {
+      RightMatrix<T> right;
+      load_right_transposed(right, keys + i * 16 * STRIDE + k * 16, STRIDE);
+      multiply_accumulate(scores[i], queries[k], right);
+    }
+  }
+}
+
+// Adds a tile of values by their weights.
+template <typename T, uint HEAD_DIM>
+inline void add_values(BySimdgroup, thread LeftMatrix<T>* weights, threadgroup const uint4* tile,
+                       thread SumMatrix* sums) {
+  typedef TileShape<HEAD_DIM> Shape;
+  constexpr uint STRIDE = HEAD_DIM + 8;
+  threadgroup const T* values = (threadgroup const T*)tile;
+#pragma unroll
+  for (uint i = 0; i < HEAD_DIM / 16; i++) {
+#pragma unroll
+    for (uint k = 0; k < Shape::KEYS / 16; k++) {
+      RightMatrix<T> right;
+      load_right(right, values + k * 16 * STRIDE + i * 16, STRIDE);
+      multiply_accumulate(sums[i], weights[k], right);
+    }
+  }
+}

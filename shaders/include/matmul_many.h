@@ -19,15 +19,6 @@ struct Fetched {
 // Vectors of 16 bytes for a row of both tiles; the simdgroups' sums fit in as well.
 constant constexpr uint MANY_VECTORS = 2 * MANY_STRIDE / 8;
 
-// The rows of x that a tile multiplies; those beyond the last repeat it.
-struct InputRows {
-  device const float* x;
-  uint first;
-  uint rows;
-  uint columns;
-  device const float* row(uint number) const thread { return x + ulong(min(first + number, rows - 1)) * columns; }
-};
-
 // This thread's share of SIDE rows of plain numbers: eight lanes share 32 columns of a row.
 template <uint SIDE, typename T, typename Rows>
 inline void fetch_plain(thread const Rows& rows, uint columns, uint column, uint thread_index, thread Fetched& out) {
@@ -45,6 +36,34 @@ inline void fetch_plain(thread const Rows& rows, uint columns, uint column, uint
     }
     out.values[i] = values;
   }
+}
+
+constant bool reads_bfloat [[function_constant(10)]];  // x has been rounded by the kernel that made it
+
+// The rows of x that a tile multiplies; those beyond the last repeat it. x holds bfloats if `is_bfloat` is set.
+struct InputRows {
+  device const float* x;
+  uint first;
+  uint rows;
+  uint columns;
+  bool is_bfloat;
+  ulong index(uint number) const thread { return min(first + number, rows - 1); }
+};
+
+// Such rows by the type that they have.
+template <typename T, typename Inputs>
+struct TypedInputs {
+  Inputs inputs;
+  device const T* row(uint number) const thread {
+    return (device const T*)inputs.x + inputs.index(number) * inputs.columns;
+  }
+};
+
+// This thread's share of SIDE rows of x. `inputs` has the members of InputRows.
+template <uint SIDE, typename T, typename Inputs>
+inline void fetch_inputs(thread const Inputs& inputs, uint column, uint thread_index, thread Fetched& out) {
+  TypedInputs<T, Inputs> typed = {inputs};
+  fetch_plain<SIDE, T>(typed, inputs.columns, column, thread_index, out);
 }
 
 template <uint SIDE>
@@ -165,8 +184,10 @@ inline void multiply_many(thread const Rows& rows, thread const Inputs& inputs, 
     if (column < range.y) {
       if (brings_weights) {
         WeightTile<Format>::template fetch<SIDE>(rows, inputs.columns, column, share, fetched);
+      } else if (inputs.is_bfloat) {
+        fetch_inputs<SIDE, bfloat>(inputs, column, share, fetched);
       } else {
-        fetch_plain<SIDE, float>(inputs, inputs.columns, column, share, fetched);
+        fetch_inputs<SIDE, float>(inputs, column, share, fetched);
       }
     }
     if (column > range.x && is_inside) {

@@ -16,7 +16,8 @@ struct PairRows {
   uint rows;
   uint columns;
   uint pairs_per_row;
-  device const float* row(uint number) const thread { return x + ulong(pairs[number] / pairs_per_row) * columns; }
+  bool is_bfloat;
+  ulong index(uint number) const thread { return pairs[number] / pairs_per_row; }
 };
 
 // Called by all threads: the tile's pairs, the last one repeated. Returns how many there are.

@@ -31,7 +31,7 @@ class Nvrtc:
         self._library = ctypes.CDLL(str(path))
         self._stdlib = flattened_stdlib()
 
-    def compile(self, source: str, options: Sequence[str] = (), architecture: str = "sm_90") -> tuple[bytes, str]:
+    def compile(self, source: str, options: Sequence[str] = (), architecture: str = "sm_90a") -> tuple[bytes, str]:
         """The machine code, empty if it does not compile, and the compiler's log."""
         call = self._library
         program = ctypes.c_void_p()

@@ -208,4 +208,4 @@ def test_a_library_that_is_none_is_named(machine: Machine, half_model: Path, tmp
     assert done.returncode == 0
     assert done.stderr.strip() == f"softmetal: FASTGO_CUBLAS={text} ignored: expected the file of cuBLASLt, or 0"
     facts = json.loads(machine.run("", "env", "--format", "json", FASTGO_CUBLAS="/nowhere/x.so").stdout)
-    assert facts["large_products"] == "the shaders: there is no file /nowhere/x.so"
+    assert facts["large_products"] == "the shaders: can't open cuBLASLt, /nowhere/x.so"

@@ -50,9 +50,11 @@ def test_kernels_compile(nvrtc: Nvrtc, shader: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_100"])
 def test_other_architectures(nvrtc: Nvrtc, architecture: str, tmp_path: Path) -> None:
-    source = translate(ROOT / "shaders" / "matmul.metal", tmp_path / "shader.cu")
-    code, log = nvrtc.compile(source, ["-DSOFTMETAL_KERNEL=0"], architecture)
-    assert code, log
+    for name in ("matmul", "attention_tile"):
+        shader = ROOT / "shaders" / f"{name}.metal"
+        source, kernel = translate(shader, tmp_path / "shader.cu"), _kernels(shader, tmp_path)[0]
+        code, log = nvrtc.compile(source, ["-DSOFTMETAL_KERNEL=0", *_constants(kernel)], architecture)
+        assert code, log
 
 
 def test_errors_point_into_the_shader(nvrtc: Nvrtc, tmp_path: Path) -> None:

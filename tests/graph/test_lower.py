@@ -192,7 +192,7 @@ class Dispatch:
 
     def __init__(self) -> None:
         self.device = open_device(None)
-        self.pipeline = self.device.pipeline("rms_norm")
+        self.pipeline = self.device.pipeline("rms_norm", {"writes_bfloat": False})
         buffers = [self.device.buffer(64, name) for name in ("x", "weight", "y")]
         self.bindings: list[Any] = [None, *((buffer, 0) for buffer in buffers)]
         self.arguments = struct.pack("<If", 8, 1e-6)

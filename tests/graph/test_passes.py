@@ -76,6 +76,7 @@ def expected(norms: int, layers: int, is_gemma: bool) -> dict[str, int]:
         "matmul_split": 0,  # of wide devices
         "rounding": 0,  # of wide devices
         "batch_add": 0,  # of wide devices
+        "bfloat_inputs": 0,  # of wide devices
         "sandwich_norm": norms if is_gemma else 0,
         "matmul_glu": layers,
         "rope_attention": 0,  # not for heads as small as the goldens'

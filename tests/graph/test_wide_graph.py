@@ -8,7 +8,9 @@ from fastgo.graph.dag import Graph, KernelCall, Storage, Tensor
 from fastgo.graph.passes import run_passes
 from fastgo.ops import vector_tuning
 from fastgo.ops.attention import attention
+from fastgo.ops.glu import glu
 from fastgo.ops.matmul import matmul
+from fastgo.ops.rms_norm import rms_norm
 from fastgo.ops.rope_cache import rope_cache
 
 WIDTH = 132
@@ -58,3 +60,33 @@ def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) 
             assert cut.depth in (0, *vector_tuning.tile_depths(kernel))
             if not kernel.startswith("matmul") and vector_tuning.fuses_rows(format, width):
                 assert _fastmetal.kernel(vector_tuning.fused_kernel(kernel, format, cut))
+
+
+def written_as_bfloat(width: int, rows: int, format: str) -> list[str]:
+    """Of a norm, its gated unit and the product after that: the operations that write their results as bfloat."""
+    graph = Graph(width)
+    x = graph.tensor("x", (rows, 256), "f32", Storage.STATE)
+    weights = {
+        name: graph.tensor(name, shape, format, Storage.WEIGHT)
+        for name, shape in (("gate", (512, 256)), ("up", (512, 256)), ("down", (256, 512)))
+    }
+    normed = rms_norm(x, graph.tensor("norm", (256,), "f32", Storage.WEIGHT), eps=1e-6)
+    gated = glu(matmul(normed, weights["gate"]), matmul(normed, weights["up"]), activation="silu")
+    graph.results.append(matmul(gated, weights["down"]))
+    run_passes(graph)
+    return [node.op.name for node in graph.nodes if any(t.dtype == "bf16" for t in node.outputs.values())]
+
+
+def test_what_products_of_many_rows_read_is_bfloat() -> None:
+    assert written_as_bfloat(WIDTH, 64, "q4_0") == ["rms_norm", "matmul_glu"]
+    assert written_as_bfloat(WIDTH, 64, "f32") == []  # nothing is rounded
+    assert written_as_bfloat(WIDTH, 16, "q4_0") == []  # few rows have a form of their own
+    assert written_as_bfloat(1, 64, "q4_0") == []  # a CPU
+
+
+def test_what_others_read_too_stays_float() -> None:
+    graph = Graph(WIDTH)
+    x = graph.tensor("x", (64, 256), "f32", Storage.STATE)
+    normed = rms_norm(x, graph.tensor("norm", (256,), "f32", Storage.WEIGHT), eps=1e-6)
+    graph.results += [normed, matmul(normed, graph.tensor("weight", (512, 256), "q4_0", Storage.WEIGHT))]
+    assert run_passes(graph)["bfloat_inputs"] == 0

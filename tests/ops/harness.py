@@ -27,6 +27,7 @@ from fastgo.ops.attention import attention
 from fastgo.ops.attention_split import attention_split
 from fastgo.ops.bias_add import bias_add
 from fastgo.ops.cast import cast
+from fastgo.ops.cast import reference as cast_reference
 from fastgo.ops.combine_matmul import COMBINE_MATMUL
 from fastgo.ops.copy import copy
 from fastgo.ops.dropout import dropout
@@ -321,6 +322,25 @@ def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes, width
     bench = Bench(inputs, width)
     bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
     return bench.run()
+
+
+def run_wide_to_bfloat(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:
+    """`run_wide` as if the pass `bfloat_inputs` had found that y is for products of many rows: bfloat16."""
+    bench = Bench(inputs, 132)
+    outputs = _BUILDERS[op](bench.graph, bench.tensors, attributes)
+    outputs["y"].dtype = "bf16"
+    bench.prepare(outputs)
+    results = bench.run()
+    return {**results, "y": from_bfloat(results["y"])}
+
+
+def to_bfloat(x: Array) -> npt.NDArray[np.uint16]:
+    """The bits of x rounded to bfloat16."""
+    return (cast_reference(x, dtype="bf16").astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def from_bfloat(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def prepared(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> Bench:

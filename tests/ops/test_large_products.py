@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from fastgo import tolerances
 from fastgo.engine.devices import device_kind, installed_library, list_devices
-from harness import Array, Input, Weight, product_scale, random_rows, random_weight, run
+from harness import (
+    Array,
+    Input,
+    Weight,
+    product_scale,
+    random_rows,
+    random_weight,
+    run,
+    run_wide_to_bfloat,
+    to_bfloat,
+)
 from test_matmul import glu_error, matmul_error
 
 FORMATS = ("bf16", "f16", "q4_0", "q4_k", "q6_k", "q8_0", "int4_g32")
@@ -36,6 +46,10 @@ def products(inputs: tuple[Array, Weight, Weight]) -> tuple[Array, Array]:
     for got, want in ((biased, plain + bias), (group["y_first"], plain), (group["y_third"], plain + bias)):
         assert np.all(np.abs(got - want) <= 1e-4 * (product_scale(x, gate.dense()) + np.abs(bias)))
     assert matmul_error(group["y_second"], x, up) <= tolerances.KERNELS["matmul", "bfloat16"]
+    rounded = to_bfloat(x)
+    np.testing.assert_allclose(run("matmul", {"x": rounded, "weight": gate}, {})["y"], plain, rtol=1e-6, atol=1e-6)
+    narrow = run_wide_to_bfloat("matmul_glu", {"x": rounded, "gate": gate, "up": up}, {"activation": "silu"})["y"]
+    assert glu_error(narrow, x, gate, up, "silu") <= tolerances.KERNELS["matmul_glu", "bfloat16"]
     return plain, gated
 
 

@@ -8,7 +8,18 @@ from fastgo import tolerances
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.passes import run_passes
 from fastgo.ops import matmul, matmul_group
-from harness import Input, Weight, error, product_scale, random_rows, random_weight, run_wide
+from harness import (
+    Input,
+    Weight,
+    error,
+    from_bfloat,
+    product_scale,
+    random_rows,
+    random_weight,
+    run_wide,
+    run_wide_to_bfloat,
+    to_bfloat,
+)
 from test_matmul import TESTED_FORMATS
 from variants import Variant
 
@@ -58,6 +69,27 @@ def test_columns_shared_out(variant: Variant, format: str, has_bias: bool, activ
         print(f"worst matmul_split {variant.name} {format} {rows} {columns} {worst:.2g}")
         # No activation is steeper than 1.13.
         assert worst <= 1.13 * tolerances.KERNELS["matmul", "bfloat16"], (rows, columns)
+
+
+@pytest.mark.parametrize("op", ["matmul", "matmul_glu", "matmul_group", "matmul_split"])
+def test_inputs_that_were_rounded_before(variant: Variant, op: str) -> None:
+    """Products round their inputs to bfloat: inputs that are bfloats give the same, whole and broken vectors."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    weights = {"matmul": ("weight",), "matmul_glu": ("gate", "up"), "matmul_group": NAMES, "matmul_split": ("weight",)}
+    for rows, columns, format in ((17, 512, "q4_0"), (130, 2304, "bf16"), (70, 515, "f16")):
+        x = to_bfloat(random_rows(13, rows, columns))
+        inputs = {name: random_weight(format, 70, columns, i) for i, name in enumerate(weights[op])}
+        attributes = {"activation": "silu"} if op == "matmul_glu" else {}
+        want = variant.call(run_wide, op, {"x": from_bfloat(x), **inputs}, attributes)
+        got = variant.call(run_wide, op, {"x": x, **inputs}, attributes)
+        for name, values in want.items():
+            np.testing.assert_array_equal(got[name], values, err_msg=f"{name} {rows} {columns} {format}")
+        if op == "matmul_glu":
+            rounded = variant.call(run_wide_to_bfloat, op, {"x": x, **inputs}, attributes)["y"]
+            # Gate and up may be rounded themselves: three roundings, and a gate's slope of 1.1 at most.
+            size = np.abs(want["y"]) + np.abs(want["y"]).mean(axis=-1, keepdims=True)
+            assert np.all(np.abs(rounded - want["y"]) <= 2.0**-6 * size)
 
 
 def products(width: int, rows: int, outputs: tuple[int, ...], format: str = "q4_0") -> list[str]:

@@ -21,7 +21,17 @@ from fastgo.ops import (
 )
 from fastgo.ops.common import ACTIVATIONS
 from fastgo.ops.copy import copy
-from harness import Array, Bench, error, random_rows, random_weight, run
+from harness import (
+    Array,
+    Bench,
+    error,
+    from_bfloat,
+    random_rows,
+    random_weight,
+    run,
+    run_wide_to_bfloat,
+    to_bfloat,
+)
 from variants import Variant
 
 
@@ -29,6 +39,9 @@ def check(op: str, variant: Variant, case: object, got: Array, want: Array) -> N
     worst = error(got, want)
     print(f"worst {op} {variant.name} {case} {worst:.2g}")
     assert worst <= tolerances.KERNELS[op, "float32"], case
+
+
+BFLOAT_STEP = 2.0**-8 * 1.001  # of an element's size: twice what rounding may take
 
 
 def norm_weight(seed: int, columns: int) -> Array:
@@ -75,6 +88,28 @@ def test_sandwich_norm(variant: Variant) -> None:
             check("sandwich_norm", variant, (rows, columns, name), got[name], values)
 
 
+@pytest.mark.parametrize("op", ["rms_norm", "add_rms_norm", "sandwich_norm"])
+def test_norms_for_products(variant: Variant, op: str) -> None:
+    """Written as bfloat, as products of many rows on wide devices read them."""
+    if variant.is_native:
+        pytest.skip("a form for GPUs: the shader itself is tested")
+    for rows, columns in cases.NORM:
+        inputs = {"x": random_rows(7, rows, columns), "weight": norm_weight(2, columns)}
+        if op != "rms_norm":
+            inputs["branch"] = random_rows(8, rows, columns)
+        if op == "sandwich_norm":
+            inputs["post_weight"] = norm_weight(1, columns)
+        got = variant.call(run_wide_to_bfloat, op, inputs, {"eps": 1e-6})
+        arguments = {name: value.astype(np.float64) for name, value in inputs.items()}
+        if op == "rms_norm":
+            want: tuple[Array, ...] = (rms_norm.reference(**arguments, eps=1e-6),)
+        else:
+            module = add_rms_norm if op == "add_rms_norm" else sandwich_norm
+            want = module.reference(**arguments, eps=1e-6)
+            check(op, variant, (rows, columns, "stream"), got["x"], want[0])
+        assert np.all(np.abs(got["y"] - want[-1]) <= BFLOAT_STEP * np.abs(want[-1]) + 1e-6), (rows, columns)
+
+
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_layer_norm(variant: Variant, has_bias: bool) -> None:
     for rows, columns in cases.NORM:
@@ -92,6 +127,15 @@ def test_glu(variant: Variant, activation: str) -> None:
         gate, up = random_rows(9, rows, columns), random_rows(10, rows, columns)
         got = variant.call(run, "glu", {"gate": gate, "up": up}, {"activation": activation})["y"]
         check("glu", variant, (rows, columns), got, glu.reference(*doubles(gate, up), activation=activation))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_glu_of_bfloats(variant: Variant, activation: str) -> None:
+    for rows, columns in cases.GLU:
+        gate, up = (to_bfloat(random_rows(seed, rows, columns)) for seed in (9, 10))
+        got = from_bfloat(variant.call(run, "glu", {"gate": gate, "up": up}, {"activation": activation})["y"])
+        want = glu.reference(*doubles(from_bfloat(gate), from_bfloat(up)), activation=activation)
+        assert np.all(np.abs(got - want) <= BFLOAT_STEP * np.abs(want) + 1e-6), (rows, columns)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"none"}))

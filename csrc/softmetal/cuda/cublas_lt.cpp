@@ -116,7 +116,8 @@ struct CublasLt::Plan {
     f.MatmulDescSetAttribute(product, attribute_transpose_a, &operation_transpose, sizeof operation_transpose);
     return f.MatrixLayoutCreate(&a, type_bfloat, shape.columns, shape.outputs, wide) == 0 &&
            f.MatrixLayoutCreate(&b, type_bfloat, shape.columns, shape.rows, wide) == 0 &&
-           f.MatrixLayoutCreate(&d, type_float, shape.outputs, shape.rows, narrow) == 0 &&
+           f.MatrixLayoutCreate(&d, shape.has_bfloat_y ? type_bfloat : type_float, shape.outputs, shape.rows, narrow) ==
+               0 &&
            set_batch(a, shape.batch, shape.weight_stride) && set_batch(b, shape.batch, 0) &&
            set_batch(d, shape.batch, shape.y_stride);
   }

@@ -16,16 +16,19 @@ namespace softmetal::cuda {
 
 struct CublasLtFunctions;
 
-// y = x W^T: x (rows, columns) and W (outputs, columns) bfloat16, y (rows, outputs) float32, all dense and row-major.
+// y = x W^T: x (rows, columns) and W (outputs, columns) bfloat16, y (rows, outputs) float32 or bfloat16, all dense and
+// row-major.
 // `batch` such products share x; the strides, in elements, lead from one W or y to the next.
 struct ProductShape {
   std::uint64_t rows, outputs, columns;
+  bool has_bfloat_y;
   std::int32_t batch;
   std::int64_t weight_stride, y_stride;
 
   bool operator<(const ProductShape& other) const {
-    return std::tie(rows, outputs, columns, batch, weight_stride, y_stride) <
-           std::tie(other.rows, other.outputs, other.columns, other.batch, other.weight_stride, other.y_stride);
+    return std::tie(rows, outputs, columns, has_bfloat_y, batch, weight_stride, y_stride) <
+           std::tie(other.rows, other.outputs, other.columns, other.has_bfloat_y, other.batch, other.weight_stride,
+                    other.y_stride);
   }
 };
 

@@ -47,17 +47,20 @@ Planes planes_of(const uint* planes) {
   return copied;
 }
 
-// Whether the products of a kernel that finishes them (shaders/include/finish.h) are left as they are but for a bias.
-bool has_no_activation(const Command& command) {
+// A function constant of the command's pipeline; `missing` if it has none of that name.
+template <typename T>
+T constant_of(const Command& command, const char* name, T missing) {
   const auto& constants = static_cast<const CudaPipeline*>(command.pipeline)->constants;
   const fastgo::KernelReflection& kernel = *command.pipeline->reflection;
   for (std::uint32_t i = 0; i < kernel.constant_count && i < constants.size(); i++) {
-    if (std::strcmp(kernel.constants[i].name, "output_activation") != 0) continue;
-    std::uint32_t activation = 0;
-    std::memcpy(&activation, constants[i].bytes.data(), sizeof activation);
-    return activation == NO_ACTIVATION;
+    if (std::strcmp(kernel.constants[i].name, name) == 0) std::memcpy(&missing, constants[i].bytes.data(), sizeof(T));
   }
-  return false;
+  return missing;
+}
+
+// Whether the products of a kernel that finishes them (shaders/include/finish.h) are left as they are but for a bias.
+bool has_no_activation(const Command& command) {
+  return constant_of<std::uint32_t>(command, "output_activation", SILU) == NO_ACTIVATION;
 }
 
 std::vector<LargeProduct> gated_product(const Context& context, const Command& command, const std::string& format) {
@@ -106,10 +109,7 @@ std::vector<LargeProduct> plain_product(const Context& context, const Command& c
   return {product};
 }
 
-}  // namespace
-
-std::vector<LargeProduct> find_large_products(const Context& context, const Command& command) {
-  if (command.kind != Command::Kind::dispatch) return {};
+std::vector<LargeProduct> products_of(const Context& context, const Command& command) {
   const std::string name = command.pipeline->reflection->name;
   const std::string gated = format_in(name, "matmul_glu_"), grouped = format_in(name, "matmul_group_");
   if (!gated.empty()) return gated_product(context, command, gated);
@@ -117,6 +117,18 @@ std::vector<LargeProduct> find_large_products(const Context& context, const Comm
   if (!grouped.empty()) return group_of_products(context, command, grouped);
   const std::string plain = format_in(name, "matmul_");
   return plain.empty() ? std::vector<LargeProduct>() : plain_product(context, command, plain);
+}
+
+}  // namespace
+
+std::vector<LargeProduct> find_large_products(const Context& context, const Command& command) {
+  if (command.kind != Command::Kind::dispatch) return {};
+  std::vector<LargeProduct> products = products_of(context, command);
+  for (LargeProduct& product : products) {
+    product.has_bfloat_x = constant_of(command, "reads_bfloat", false);
+    product.has_bfloat_y = constant_of(command, "writes_bfloat", false);
+  }
+  return products;
 }
 
 }  // namespace softmetal::cuda

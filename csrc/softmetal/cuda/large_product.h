@@ -12,12 +12,14 @@ namespace softmetal::cuda {
 
 using Planes = std::array<std::uint32_t, 6>;
 
-// y = x W^T + bias, or act(x Wgate^T) * (x Wup^T): x (rows, columns), every W (outputs, columns), y (rows, outputs); x
-// and y float32, dense. The weights' formats and planes are those of shaders/include/quant.h.
+// y = x W^T + bias, or act(x Wgate^T) * (x Wup^T): x (rows, columns), every W (outputs, columns), y (rows, outputs),
+// dense. x and a gated y are float32 or bfloat16, other y float32. The weights' formats and planes are those of
+// shaders/include/quant.h.
 struct LargeProduct {
   std::string format;
   std::uint32_t rows = 0, outputs = 0, columns = 0;
   DevicePointer x = 0, y = 0;
+  bool has_bfloat_x = false, has_bfloat_y = false;
   int matrix_count = 1;  // 2: gate and up
   std::array<DevicePointer, 2> weights{};
   std::array<Planes, 2> planes{};

@@ -12,8 +12,9 @@ constexpr std::uint32_t fewest_rows = 64;  // below, dequantising for so few row
 constexpr std::uint32_t fewest_bfloat_rows = 17;
 
 bool is_aligned(const LargeProduct& product) {
+  const std::uint64_t y_size = product.has_bfloat_y ? 2 : 4;
   const bool rows_are = product.columns * std::uint64_t{2} % CublasLt::alignment == 0 &&
-                        product.outputs * std::uint64_t{4} % CublasLt::alignment == 0;
+                        product.outputs * y_size % CublasLt::alignment == 0;
   return rows_are && product.y % CublasLt::alignment == 0;
 }
 
@@ -22,7 +23,7 @@ bool is_aligned(const LargeProduct& product) {
 bool LargeProducts::takes(const LargeProduct& product) {
   const std::uint32_t fewest = product.is_bfloat() ? fewest_bfloat_rows : fewest_rows;
   if (product.format == "f32" || product.rows < fewest || !is_aligned(product) || !cublas()) return false;
-  return cublas()->can_multiply({product.rows, product.outputs, product.columns, 1, 0, 0});
+  return cublas()->can_multiply({product.rows, product.outputs, product.columns, product.has_bfloat_y, 1, 0, 0});
 }
 
 const CublasLt* LargeProducts::cublas() {

@@ -36,6 +36,7 @@ namespace {
 constexpr const char* library_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
 constexpr const char* wheel_folders[] = {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"};
 constexpr std::size_t max_log = 2000;
+constexpr int warpgroup_architecture = 90;  // whose own instructions, wgmma among them, only code for 90a has
 
 // NVRTC opens its builtins by bare name, which the linker only finds if they are loaded already.
 void load_builtins(const std::string& folder) {
@@ -138,7 +139,7 @@ std::string Nvrtc::compile(const CompileRequest& request, std::string* problem) 
   const bool is_exact = architecture == request.architecture;
   std::vector<std::string> options = request.options;
   options.push_back(std::string("--gpu-architecture=") + (is_exact ? "sm_" : "compute_") +
-                    std::to_string(architecture));
+                    std::to_string(architecture) + (is_exact && architecture == warpgroup_architecture ? "a" : ""));
   std::vector<const char*> pointers;
   for (const std::string& option : options) pointers.push_back(option.c_str());
   const char* header = metal_stdlib;

@@ -106,7 +106,8 @@ std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& con
   pipeline->constants = choice.constants;
   pipeline->max_total_threads =
       std::min(pipeline->reflection->max_total_threads, static_cast<std::uint32_t>(max_threads));
-  pipeline->static_threadgroup_memory = static_cast<std::uint32_t>(shared_size);
+  // The pieces that shaders have for NVIDIA may take what Metal has not; the CPU driver holds shaders to its limit.
+  pipeline->static_threadgroup_memory = std::min(static_cast<std::uint32_t>(shared_size), max_threadgroup_memory);
   return pipeline;
 }
 

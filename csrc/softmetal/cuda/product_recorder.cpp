@@ -106,8 +106,8 @@ Result ProductRecorder::enqueue(const ProductStage& stage, StreamHandle stream) 
   for (const ProductStage::Glu& glu : stage.gated) {
     const GluArgs args = {glu.count, glu.activation};
     const Result result =
-        enqueue_helper(products_->pipeline("glu", "glu"), &args, sizeof args, {glu.gate, glu.up, glu.y},
-                       elementwise_groups(glu.count), ELEMENTWISE_THREADS, stream);
+        enqueue_helper(products_->pipeline("glu", glu.is_bfloat ? "glu_bf16" : "glu"), &args, sizeof args,
+                       {glu.gate, glu.up, glu.y}, elementwise_groups(glu.count), ELEMENTWISE_THREADS, stream);
     if (result != success) return result;
   }
   return success;

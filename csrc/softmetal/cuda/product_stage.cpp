@@ -20,17 +20,18 @@ class Planner {
 
   void add(const LargeProduct& product) {
     const std::uint64_t count = std::uint64_t{product.rows} * product.outputs;
+    const std::uint64_t result_size = product.has_bfloat_y ? bfloat_size : float_size;
     std::array<DevicePointer, 2> results = {product.y, 0};
     if (product.is_gated()) {
-      results[0] = place(2 * count * float_size);
-      results[1] = results[0] + count * float_size;
-      stage_.gated.push_back(
-          {results[0], results[1], product.y, static_cast<std::uint32_t>(count), product.activation});
+      results[0] = place(2 * count * result_size);
+      results[1] = results[0] + count * result_size;
+      stage_.gated.push_back({results[0], results[1], product.y, static_cast<std::uint32_t>(count), product.activation,
+                              product.has_bfloat_y});
     }
     if (product.bias != 0) stage_.biased.push_back({product.bias, product.y, product.rows, product.outputs});
     const DevicePointer x = rounded(product);
     for (int i = 0; i < product.matrix_count; i++) {
-      const ProductShape shape = {product.rows, product.outputs, product.columns, 1, 0, 0};
+      const ProductShape shape = {product.rows, product.outputs, product.columns, product.has_bfloat_y, 1, 0, 0};
       stage_.multiplied.push_back({shape, x, weights(product, i), results[i]});
     }
   }
@@ -48,8 +49,9 @@ class Planner {
     return place;
   }
 
-  // The inputs as bfloat16, made once for all products of the stage.
+  // The inputs as bfloat16, made once for all products of the stage if they are not.
   DevicePointer rounded(const LargeProduct& product) {
+    if (product.has_bfloat_x) return product.x;
     const std::uint64_t count = std::uint64_t{product.rows} * product.columns;
     DevicePointer& to = rounded_[{product.x, count}];
     if (to == 0) {
@@ -80,7 +82,7 @@ class Planner {
       if (is_alike) {
         both.batch = 2;
         both.weight_stride = static_cast<std::int64_t>((next.weights - last->weights) / bfloat_size);
-        both.y_stride = static_cast<std::int64_t>((next.y - last->y) / float_size);
+        both.y_stride = static_cast<std::int64_t>((next.y - last->y) / (both.has_bfloat_y ? bfloat_size : float_size));
       }
       if (is_alike && cublas_.can_multiply(both)) {
         last->shape = both;

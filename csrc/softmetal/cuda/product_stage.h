@@ -31,6 +31,7 @@ struct ProductStage {
   struct Glu {
     DevicePointer gate, up, y;
     std::uint32_t count, activation;
+    bool is_bfloat;  // all three
   };
 
   std::vector<Cast> casts;  // first all of these, then all of the next ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -105,13 +107,23 @@ def large_products() -> str:
     if chosen == "0":
         return "the shaders (FASTGO_CUBLAS=0)"
     if chosen is not None:
-        return f"cuBLASLt, {chosen}" if Path(chosen).is_file() else f"the shaders: there is no file {chosen}"
+        return f"cuBLASLt, {chosen}" if _is_cublas(chosen) else f"the shaders: can't open cuBLASLt, {chosen}"
     return "cuBLASLt if the system has it, else the shaders; `pip install fastgo[cublas]` brings it"
 
 
 def has_large_products(info: dict[str, Any]) -> bool:
     """Whether cuBLASLt is there for a device, by its `info`; after `list_devices`."""
-    return device_kind(info) == "cuda" and switches.value("FASTGO_CUBLAS") not in (None, "0")
+    chosen = switches.value("FASTGO_CUBLAS")
+    return device_kind(info) == "cuda" and chosen not in (None, "0") and _is_cublas(chosen)
+
+
+@cache
+def _is_cublas(path: str) -> bool:
+    """Whether the driver will be able to open cuBLASLt there; loads it."""
+    try:
+        return hasattr(ctypes.CDLL(path), "cublasLtMatmul")
+    except OSError:
+        return False
 
 
 def parallel_width(info: dict[str, Any]) -> int:

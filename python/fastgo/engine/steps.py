@@ -28,7 +28,7 @@ from fastgo.graph.passes import run_passes
 from fastgo.models.forward import Product
 from fastgo.ops.adjust_logits import PENALTY_WORDS, adjust_logits
 from fastgo.ops.log_probabilities import MOST_LIKELY, log_probabilities
-from fastgo.ops.matmul import matmul
+from fastgo.ops.matmul import MANY_ROWS, matmul
 from fastgo.ops.sample import PARAMETER_WORDS, sample
 
 _KEPT_STEPS = 6  # recorded passes of other sizes than those in use
@@ -172,8 +172,8 @@ class StepBuilder:
             self._sample(graph, logits, rows)
         elif output is not Output.NOTHING:
             graph.results.append(logits)
-        # cuBLASLt shares out the columns of its products by itself.
-        run_passes(graph, ("matmul_split",) if has_large_products(info) else ())
+        # cuBLASLt, loaded for no other passes, shares out the columns of its products by itself.
+        run_passes(graph, ("matmul_split",) if rows >= MANY_ROWS and has_large_products(info) else ())
         return graph
 
     def _product(self, output: Output) -> Product:

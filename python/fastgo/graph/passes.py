@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 from fastgo.graph.dag import Graph, Node, Storage, Tensor
 from fastgo.graph.rewriter import Rewriter, produced_by
-from fastgo.ops import combine_matmul, matmul_group, matmul_split
+from fastgo.ops import attention_tile, combine_matmul, matmul_group, matmul_split
 from fastgo.ops.add import ADD
 from fastgo.ops.add_rms_norm import ADD_RMS_NORM
 from fastgo.ops.attention import ATTENTION
@@ -17,7 +17,7 @@ from fastgo.ops.attention_split import ATTENTION_SPLIT, has_whole_chunks
 from fastgo.ops.batch_matmul import BATCH_MATMUL, BATCH_MATMUL_ADD, BATCH_MATMUL_GLU, may_add, squares_output
 from fastgo.ops.dropout import DROPOUT
 from fastgo.ops.glu import GLU
-from fastgo.ops.matmul import MATMUL
+from fastgo.ops.matmul import MATMUL, multiplies_bfloats
 from fastgo.ops.matmul_glu import MATMUL_GLU
 from fastgo.ops.moe_matmul import MOE_MATMUL
 from fastgo.ops.moe_matmul_glu import MOE_MATMUL_GLU
@@ -324,6 +324,38 @@ def split_matmul(graph: Graph) -> int:
     return rewriter.finish()
 
 
+def _may_write_bfloat(node: Node) -> bool:
+    """Whether the kernel that makes y, on a wide device, has a form that writes it as bfloat."""
+    if node.op in (RMS_NORM, ADD_RMS_NORM, SANDWICH_NORM):
+        return True
+    if node.op in (ATTENTION, ATTENTION_SPLIT):
+        return "partial" not in node.outputs and attention_tile.suits(node.inputs["q"], node.inputs["k_cache"])
+    return node.op is MATMUL_GLU and multiplies_bfloats(node.inputs["x"].shape[0], node.inputs["gate"])
+
+
+def _rounds_input(node: Node, x: Tensor) -> bool:
+    """Whether the node is a product that rounds x, as a whole, to bfloat."""
+    if node.op not in (MATMUL, MATMUL_GLU, matmul_group.MATMUL_GROUP, matmul_split.MATMUL_SPLIT):
+        return False
+    weights = [tensor for name, tensor in node.inputs.items() if name != "x" and not name.startswith("bias")]
+    return node.inputs["x"] is x and all(multiplies_bfloats(x.shape[0], weight) for weight in weights)
+
+
+def write_bfloat_inputs(graph: Graph) -> int:
+    """What only products of many rows read, which round it to bfloat, is written so by the kernel that makes it."""
+    rewriter = Rewriter(graph)
+    count = 0
+    for node in graph.nodes if graph.parallel_width > 1 else ():
+        y = node.outputs.get("y")
+        if y is None or y.base is not None or rewriter.is_result(y) or not _may_write_bfloat(node):
+            continue
+        readers = rewriter.readers(y)
+        if readers and all(_rounds_input(reader, y) for reader in readers):
+            y.dtype = "bf16"
+            count += 1
+    return count
+
+
 PASSES: dict[str, Callable[[Graph], int]] = {
     "dropout": remove_dropout,
     "dead_nodes": eliminate_dead_nodes,
@@ -337,6 +369,7 @@ PASSES: dict[str, Callable[[Graph], int]] = {
     "matmul_group": fuse_matmul_group,
     "matmul_split": split_matmul,
     "batch_add": fuse_batch_add,
+    "bfloat_inputs": write_bfloat_inputs,
 }
 
 

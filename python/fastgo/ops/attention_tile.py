@@ -6,7 +6,7 @@ Queries and weights are rounded to 16 bits, so float32 caches, which are kept to
 from __future__ import annotations
 
 from fastgo.graph.dag import KernelCall, Node, Tensor
-from fastgo.ops.common import ceil_div
+from fastgo.ops.common import bfloat_output, ceil_div
 
 HEAD_DIMS = (64, 80, 96, 128, 192, 256)  # the shader's instantiations
 DTYPES = ("f16", "bf16", "int8", "int4")
@@ -48,5 +48,6 @@ def tile_call(node: Node, soft_cap: float = 0.0) -> KernelCall:
             "has_sinks": buffers["sinks"] is not None,
             "has_soft_cap": soft_cap != 0.0,
             "keeps_log_sum_exp": buffers["log_sum_exp"] is not None,
+            **bfloat_output(node),
         },
     )

@@ -58,6 +58,16 @@ def finish(node: Node) -> tuple[dict[str, Tensor | None], dict[str, bool | int |
     return {"bias": bias}, {"has_bias": bias is not None, "output_activation": ACTIVATIONS[node.activation]}
 
 
+def bfloat_input(node: Node) -> dict[str, bool]:
+    """The function constant of kernels for many rows that says what x is made of."""
+    return {"reads_bfloat": node.inputs["x"].dtype == "bf16"}
+
+
+def bfloat_output(node: Node) -> dict[str, bool]:
+    """The function constant of kernels that write y as bfloat where the pass `bfloat_inputs` made it so."""
+    return {"writes_bfloat": node.outputs["y"].dtype == "bf16"}
+
+
 def _erf(x: Array) -> Array:
     return np.array([math.erf(value) for value in x.ravel()], x.dtype).reshape(x.shape)
 

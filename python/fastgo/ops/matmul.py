@@ -14,6 +14,7 @@ from fastgo.ops.common import (
     WEIGHTS_PER_BLOCK,
     Array,
     activate,
+    bfloat_input,
     ceil_div,
     finish,
     plane_offsets,
@@ -69,9 +70,15 @@ def tiled_call(
     rows = node.inputs["x"].shape[0]
     weight = next(tensor for name, tensor in node.inputs.items() if name != "x")
     many = None
-    if rows >= MANY_ROWS and weight.dtype != "f32":
+    if multiplies_bfloats(rows, weight):
         many = _tile_call(kernel, node, outputs, _many_tile(rows, outputs * parts, parts), arguments)
+        many = replace(many, constants=bfloat_input(node))
     return replace(_tile_call(kernel, node, outputs, vector if rows == 1 else batch, arguments), shader_call=many)
+
+
+def multiplies_bfloats(rows: int, weight: Tensor) -> bool:
+    """Whether shaders round the inputs of so many rows to bfloat for their product with this weight."""
+    return rows >= MANY_ROWS and weight.dtype != "f32"
 
 
 def many_side(rows: int, weight_rows: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op
-from fastgo.ops.common import ACTIVATIONS, Array, activate, plane_offsets, weight_kernel
+from fastgo.ops.common import ACTIVATIONS, Array, activate, bfloat_output, plane_offsets, weight_kernel
 from fastgo.ops.matmul import Tile, tiled_call, vector_call
 
 _VECTOR = Tile(rows=1, outputs=2, simdgroups=2)
@@ -22,8 +24,10 @@ def _lower(node: Node) -> list[KernelCall]:
     call = vector_call("matmul_glu_vector", node, gate, arguments)
     if call is not None:
         return [call]
-    kernel = weight_kernel("matmul_glu", gate)
-    return [tiled_call(kernel, node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)]
+    call = tiled_call(weight_kernel("matmul_glu", gate), node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)
+    if (many := call.shader_call) is not None:
+        call = replace(call, shader_call=replace(many, constants={**many.constants, **bfloat_output(node)}))
+    return [call]
 
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import ACTIVATIONS, Array, ceil_div, plane_offsets, weight_kernel
+from fastgo.ops.common import ACTIVATIONS, Array, bfloat_input, ceil_div, plane_offsets, weight_kernel
 from fastgo.ops.matmul import MANY_ROWS, many_side
 
 _NAMES = ("first", "second", "third")
@@ -57,7 +57,7 @@ def _lower(node: Node) -> list[KernelCall]:
             arguments,
             (ceil_div(rows, side), tiles, 1),
             (2 * side, 1, 1),
-            {"has_bias": "bias_first" in node.inputs, "output_activation": ACTIVATIONS["none"]},
+            {"has_bias": "bias_first" in node.inputs, "output_activation": ACTIVATIONS["none"], **bfloat_input(node)},
         )
     ]
 

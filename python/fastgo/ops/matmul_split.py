@@ -6,7 +6,7 @@ Made of a matmul by the pass of the same name, for wide devices only.
 from __future__ import annotations
 
 from fastgo.graph.dag import KernelCall, Node, Op
-from fastgo.ops.common import WEIGHTS_PER_BLOCK, ceil_div, finish, plane_offsets, weight_kernel
+from fastgo.ops.common import WEIGHTS_PER_BLOCK, bfloat_input, ceil_div, finish, plane_offsets, weight_kernel
 from fastgo.ops.matmul import MANY_ROWS, reference
 
 _SIDE = 64  # rows and outputs of a threadgroup
@@ -49,6 +49,7 @@ def _lower(node: Node) -> list[KernelCall]:
             arguments,
             (ceil_div(rows, _SIDE), ceil_div(outputs, _SIDE), parts),
             (2 * _SIDE, 1, 1),
+            bfloat_input(node),
         ),
         KernelCall(
             "matmul_sum",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
-from fastgo.ops.common import SIMD_WIDTH, Array, ceil_div
+from fastgo.ops.common import SIMD_WIDTH, Array, bfloat_output, ceil_div
 
 
 def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
@@ -16,10 +16,8 @@ def rms_norm(x: Tensor, weight: Tensor, *, eps: float) -> Tensor:
 
 
 def norm_threads(columns: int, is_wide: bool = False) -> int:
-    """Threads of a row: a simdgroup for every 128 columns, at most eight; on wide devices one for every 64."""
-    if is_wide:
-        return SIMD_WIDTH * min(32, max(1, ceil_div(columns, 64)))
-    return SIMD_WIDTH * min(8, max(1, ceil_div(columns, 128)))
+    """Threads of a row: a simdgroup for every 128 columns, at most eight; on wide devices at most 32."""
+    return SIMD_WIDTH * min(32 if is_wide else 8, max(1, ceil_div(columns, 128)))
 
 
 def norm_call(kernel: str, node: Node) -> KernelCall:
@@ -27,7 +25,8 @@ def norm_call(kernel: str, node: Node) -> KernelCall:
     rows, columns = node.inputs["x"].shape
     buffers = {**node.inputs, **node.outputs}
     threads = norm_threads(columns, node.inputs["x"].graph.parallel_width > 1)
-    return KernelCall(kernel, buffers, {"columns": columns, "eps": node.eps}, (rows, 1, 1), (threads, 1, 1))
+    arguments, constants = {"columns": columns, "eps": node.eps}, bfloat_output(node)
+    return KernelCall(kernel, buffers, arguments, (rows, 1, 1), (threads, 1, 1), constants)
 
 
 def _lower(node: Node) -> list[KernelCall]:

@@ -1,12 +1,94 @@
-// shaders/include/attention_tile.h on NVIDIA: everything stays in registers.
+// shaders/include/attention_tile.h on NVIDIA: scores and weights stay in registers, and tiles of 16-bit caches are
+// copied asynchronously. Where there is wgmma a tile is multiplied by the whole threadgroup of four warps.
 //
 // A lane has elements of rows lane / 4 and lane / 4 + 8, which four neighbouring lanes share. The matrix of sums is, as
 // it lies in registers, a left operand: fragments of both agree once neighbours are packed.
 #pragma once
 
-#include "matrix_16x16.h"
+#include "warpgroup_matrix.h"
 
 namespace metal {
+
+struct BySimdgroup {
+  enum : uint { LEAVES_OUT_TILES = 1 };
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+struct ByWarpgroup {
+  enum : uint { LEAVES_OUT_TILES = 0 };
+};
+
+// Panels as in warpgroup_matrix.h. A tile has not as many positions as a head has elements: ptxas of CUDA 13.0 then
+// keeps queries and weights, the left operands of both products, in the same registers.
+template <uint HEAD_DIM>
+struct TileShape {
+  typedef ByWarpgroup Way;
+  enum : uint {
+    VECTORS = HEAD_DIM / 8,
+    KEYS = HEAD_DIM <= 64 ? 128 : (HEAD_DIM < 192 ? 64 : 16),
+    SIZE = (HEAD_DIM + cuda::panel_elements - 1) / cuda::panel_elements * KEYS * 8,
+    ALIGNMENT = 64
+  };
+  static METAL_FUNC uint place(uint key, uint vector) { return cuda::panel_place(KEYS, key, vector); }
+};
+
+template <typename T, uint HEAD_DIM>
+METAL_FUNC void multiply_keys(ByWarpgroup, LeftMatrix<T>* queries, const uint4* tile, SumMatrix* scores) {
+  constexpr uint KEYS = TileShape<HEAD_DIM>::KEYS;
+  cuda::multiply_in_warpgroup<T, HEAD_DIM / 16, KEYS / 16, KEYS, false, false>(scores, queries, tile);
+}
+
+template <typename T, uint HEAD_DIM>
+METAL_FUNC void add_values(ByWarpgroup, LeftMatrix<T>* weights, const uint4* tile, SumMatrix* sums) {
+  constexpr uint KEYS = TileShape<HEAD_DIM>::KEYS;
+  cuda::multiply_in_warpgroup<T, KEYS / 16, HEAD_DIM / 16, KEYS, true, true>(sums, weights, tile);
+}
+
+// The first address that tiles may begin at; TileShape::ALIGNMENT vectors are enough to find one.
+METAL_FUNC uint4* first_tile(ByWarpgroup, uint4* memory) {
+  const uint past = cuda::shared_address(memory) % cuda::panel_eight;
+  return memory + (past == 0 ? 0 : (cuda::panel_eight - past) / 16);
+}
+
+#else
+
+template <uint HEAD_DIM>
+struct TileShape {
+  typedef BySimdgroup Way;
+  enum : uint { VECTORS = HEAD_DIM / 8, KEYS = HEAD_DIM < 192 ? 32 : 16, SIZE = KEYS * (VECTORS + 1), ALIGNMENT = 0 };
+  static METAL_FUNC uint place(uint key, uint vector) { return key * (VECTORS + 1) + vector; }
+};
+
+#endif
+
+METAL_FUNC uint4* first_tile(BySimdgroup, uint4* memory) { return memory; }
+
+template <typename C>
+struct TileCopy {
+  enum : uint { IS_DIRECT = 0 };
+};
+template <>
+struct TileCopy<half> {
+  enum : uint { IS_DIRECT = 1 };
+};
+template <>
+struct TileCopy<bfloat> {
+  enum : uint { IS_DIRECT = 1 };
+};
+
+METAL_FUNC void copy_to_tile(uint4* target, const uint4* source, bool is_there) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(cuda::shared_address(target)), "l"(source),
+               "r"(is_there ? 16 : 0)
+               : "memory");
+}
+
+METAL_FUNC void finish_tile() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
 
 template <uint PARTS>
 struct TileScratch {

@@ -29,6 +29,7 @@
 #include "../metal_cpu/simdgroup.h"
 #include "../metal_cpu/simdgroup_matrix.h"
 #include "matrix_16x16.h"
+#include "warpgroup_matrix.h"
 #include "attention_tile.h"
 #include "row_tile.h"
 #include "batch_tile.h"
