@@ -109,7 +109,9 @@ std::size_t CpuProgram::plan_stage(std::size_t first_work) {
   for (std::size_t w = first_work; w < last_work; ++w) {
     const std::uint64_t units = works_[w].units;
     const std::uint64_t count = wanted_pieces(works_[w], threads_);
-    for (std::uint64_t p = 0; p < count; ++p) {
+    // A thread begins with its last piece: where costs grow along a grid, as causal attention's do, small ones come
+    // last.
+    for (std::uint64_t p = count; p-- > 0;) {
       // Fewer pieces than threads: go on where the work before stopped, so that small dispatches spread.
       const std::uint64_t thread = count < threads_ ? (next_thread + p) % threads_ : p * threads_ / count;
       of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count, false});

@@ -16,16 +16,6 @@ struct QueryState {
   float largest = least_score, total = 0.0f;
 };
 
-constexpr float log2_of_e = 1.44269504f, log_of_2 = 0.693147181f;
-
-// 2^x to 1e-4, finer than a bfloat16; x at most 127. What is left of x beyond its whole part is in [0, 1).
-inline __m512 coarse_power(__m512 x) {
-  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.802452e-2f), f, _mm512_set1_ps(2.2606718e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9583352e-1f));
-  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992522e-1f)), x);
-}
-
 // Lanes of the 16 scores from p on that are in [begin, end).
 inline __mmask16 lanes_within(std::uint32_t p, std::uint32_t begin, std::uint32_t end) {
   const auto below = [&](std::uint32_t bound) {

@@ -19,15 +19,14 @@ inline __m512i round_pairs(__m512 first, __m512 second) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
 }
 
-// e^x to 2^-17 or so, finer than a bfloat16; x from -inf to 88.
-inline __m512 coarse_exponential(__m512 x) {
-  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
-  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(t, n);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(9.6181291e-3f), f, _mm512_set1_ps(5.5504109e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1f));
-  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f)), n);
+constexpr float log2_of_e = 1.44269504f, log_of_2 = 0.693147181f;
+
+// 2^x to 1e-4, finer than a bfloat16; x at most 127. What is left of x beyond its whole part is in [0, 1).
+inline __m512 coarse_power(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.802452e-2f), f, _mm512_set1_ps(2.2606718e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9583352e-1f));
+  return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992522e-1f)), x);
 }
 
 // Transposes 16 x 16 words: row i of the result holds word i of every row.

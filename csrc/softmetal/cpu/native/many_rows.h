@@ -172,22 +172,19 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, Tiles::panels, visit);
 }
 
-// As activate(), to 2^-16 or so, which products of bfloat16 do not reach.
+// As activate(), to 2e-4 or so, which is finer than the bfloat16 that most outputs become next.
 inline __m512 activate_coarsely(std::uint32_t activation, __m512 x) {
   if (activation != GELU_TANH && activation != SILU) {
     return reinterpret_cast<__m512>(activate(activation, reinterpret_cast<Vector>(x)));
   }
-  __m512 argument = x;
+  __m512 argument = _mm512_mul_ps(x, _mm512_set1_ps(-log2_of_e));
   if (activation == GELU_TANH) {
     const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f));
-    argument = _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.5957691216057308f)), cubic);
+    argument = _mm512_mul_ps(_mm512_mul_ps(argument, _mm512_set1_ps(1.5957691216057308f)), cubic);
   }
-  // Beyond e^80 the reciprocal is as good as zero, and its refinement still finite.
-  const __m512 negative = _mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), argument), _mm512_set1_ps(80.0f));
-  const __m512 divisor = _mm512_add_ps(coarse_exponential(negative), _mm512_set1_ps(1.0f));
-  const __m512 reciprocal = _mm512_rcp14_ps(divisor);
-  const __m512 refined = _mm512_fnmadd_ps(divisor, reciprocal, _mm512_set1_ps(2.0f));
-  return _mm512_mul_ps(_mm512_mul_ps(x, reciprocal), refined);
+  // Beyond 2^115 the reciprocal is as good as zero.
+  const __m512 power = coarse_power(_mm512_min_ps(argument, _mm512_set1_ps(115.0f)));
+  return _mm512_mul_ps(x, _mm512_rcp14_ps(_mm512_add_ps(power, _mm512_set1_ps(1.0f))));
 }
 
 // The first `count` outputs of a panel's row of gates and of its row of factors.

@@ -12,9 +12,30 @@ struct Rotation {
   const float* sines;
 };
 
+typedef double WideVector __attribute__((vector_size(width * 8)));
+
+// Sines and cosines to 1e-7. Whole quarter turns are taken off in double precision, so that large angles lose nothing.
+inline void sines_and_cosines(Vector angles, float* cosines, float* sines) {
+  const WideVector x = __builtin_convertvector(angles, WideVector);
+  const double magic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  const WideVector turns = (x * 0.63661977236758134308 + magic) - magic;
+  const Vector r = __builtin_convertvector(x - turns * 1.57079632679489661923, Vector), z = r * r;
+  // Only the two lowest bits of the quarter turns count; angles are below 2^31 quarters.
+  const IntVector quarter = __builtin_convertvector(turns, IntVector);
+  const Vector sine = r + r * z * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
+  const Vector tail = 4.166664568298827e-2f + z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f);
+  const Vector cosine = 1.0f - 0.5f * z + z * z * tail;
+  const IntVector is_odd = (quarter & 1) != 0;
+  const Vector s = select(is_odd, cosine, sine), c = select(is_odd, sine, cosine);
+  store(sines, select((quarter & 2) != 0, -s, s));
+  store(cosines, select(((quarter + 1) & 2) != 0, -c, c));
+}
+
 inline void fill_rotation(float position, const float* frequencies, std::uint32_t half_dim, float* cosines,
                           float* sines) {
-  for (std::uint32_t i = 0; i < half_dim; i++) {
+  std::uint32_t i = 0;
+  for (; i + width <= half_dim; i += width) sines_and_cosines(position * load(frequencies + i), cosines + i, sines + i);
+  for (; i < half_dim; i++) {
     const float angle = position * frequencies[i];
     cosines[i] = __builtin_cosf(angle);
     sines[i] = __builtin_sinf(angle);
