@@ -22,11 +22,15 @@ SAMPLINGS = [Sampling(), Sampling(temperature=1.0, top_k=20, top_p=0.95, seed=7)
 OTHERS = [Sampling(temperature=1.0, seed=1), Sampling(repetition_penalty=1.2), Sampling(logprobs=2)]
 
 
-@pytest.fixture
-def folder(gemma_gguf: Path) -> ModelFolder:
+def open_folder(gguf: Path) -> ModelFolder:
     if not has_vnni(open_device("cpu").info):
         pytest.skip("the exact head is not used on this processor")
-    return open_model(gemma_gguf)
+    return open_model(gguf)
+
+
+@pytest.fixture
+def folder(gemma_gguf: Path) -> ModelFolder:
+    return open_folder(gemma_gguf)
 
 
 def tokens(engine: Engine, sampling: Sampling, count: int) -> list[int]:
@@ -41,8 +45,11 @@ def nodes(engine: Engine, sampling: Sampling) -> list[str]:
 
 
 @pytest.mark.real
-def test_the_tokens_are_those_of_the_whole_product(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = open_device("cpu")
+@pytest.mark.parametrize("gguf", ["gemma_gguf", "smollm2_gguf"])
+def test_the_tokens_are_those_of_the_whole_product(
+    gguf: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, device = open_folder(request.getfixturevalue(gguf)), open_device("cpu")
     engine = open_engine(device, folder)
     assert engine.exact_head is not None
     monkeypatch.setenv("FASTGO_EXACT_HEAD", "0")

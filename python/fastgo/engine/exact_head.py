@@ -26,7 +26,7 @@ FILE_NAME = "head_index.bin"
 MOST_WANTED = 20  # logits of a row; with more, too many rows have to be finished
 _FORMAT = "fastgo head index 1"  # counts up when the same matrix gives another file
 _PAGE_NBYTES = 4096
-_LEAST_HEAD_NBYTES = 64 << 20  # smaller ones stay in the processor's cache
+_LEAST_HEAD_NBYTES = 16 << 20  # smaller ones cost more in stages than they save in reading
 _LEAST_SHARE = 1 / 8  # of all weights: below it, decode gains too little for the memory
 _MEMORY_PARTS = 4  # weights and index may fill one of these parts of the memory
 
