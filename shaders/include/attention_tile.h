@@ -11,9 +11,9 @@
 #include "matrix_16x16.h"
 #include "soft_cap.h"
 
-constant constexpr float LOWEST_TILE_SCORE = -3.0e38f;
-
 #ifndef __SOFTMETAL_CUDA__
+
+constant constexpr float LOWEST_TILE_SCORE = -3.0e38f;
 
 // Each simdgroup multiplies its own rows, and leaves out tiles of which they see nothing.
 struct BySimdgroup {

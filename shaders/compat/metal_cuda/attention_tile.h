@@ -9,6 +9,8 @@
 
 namespace metal {
 
+constexpr float LOWEST_TILE_SCORE = -3.0e38f;
+
 struct BySimdgroup {
   enum : uint { LEAVES_OUT_TILES = 1 };
 };
@@ -105,7 +107,7 @@ METAL_FUNC void begin_rows(TileRow& row, const uint2* visible, uint lane) {
 #pragma unroll
   for (uint r = 0; r < 2; r++) {
     row.visible[r] = visible[lane / 4 + r * 8];
-    row.best[r] = -3.0e38f;
+    row.best[r] = LOWEST_TILE_SCORE;
     row.total[r] = 0.0f;
   }
 }
@@ -171,7 +173,7 @@ METAL_FUNC void weigh(const SumMatrix* scores, uint first, bool is_whole, TileRo
     if (!is_whole) {
       const uint position = first + i / 8 * 16 + i % 8 / 4 * 8 + lane % 4 * 2 + i % 2;
       const bool is_visible = position >= row.visible[r].x && position < row.visible[r].y;
-      values[i] = is_visible ? values[i] : -3.0e38f;
+      values[i] = is_visible ? values[i] : LOWEST_TILE_SCORE;
     }
     best[r] = best[r] > values[i] ? best[r] : values[i];
   }
@@ -179,7 +181,7 @@ METAL_FUNC void weigh(const SumMatrix* scores, uint first, bool is_whole, TileRo
 #pragma unroll
   for (uint r = 0; r < 2; r++) {
     best[r] = cuda::shuffled_max(cuda::shuffled_max(best[r], 1), 2);
-    base[r] = best[r] == -3.0e38f ? 0.0f : best[r];
+    base[r] = best[r] == LOWEST_TILE_SCORE ? 0.0f : best[r];
     factor[r] = cuda::fast_exp2(row.best[r] - base[r]);
     row.best[r] = best[r];
     row.total[r] *= factor[r];
