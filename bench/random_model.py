@@ -76,6 +76,7 @@ _ROUTER = "mlp.gate.weight"
 @dataclass(frozen=True)
 class _Manifest:
     shards: tuple[ShardEntry, ...]
+    tokenizer: None = None
 
 
 @dataclass(frozen=True)

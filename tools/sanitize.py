@@ -75,6 +75,7 @@ def environment(kind: str, packages: Path, reports: Path) -> dict[str, str]:
         "ASAN_OPTIONS": f"{log}:detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",  # beside AddressSanitizer it knows no log_path
         "TSAN_OPTIONS": log,
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's library is not instrumented: what its threads share would be reported
     }
 
 
