@@ -180,9 +180,12 @@ def cuts(product: Product, format: str) -> Iterator[Cut]:
             if parts <= simdgroups and parts * 32 <= product.columns:
                 yield Cut(vector_tuning.TILE_OUTPUTS, parts, simdgroups, depth)
         return
-    widest = (1, 2, 4) if product.kernel == "matmul_vector" else (1, 2)
-    for outputs, parts, simdgroups in itertools.product(widest, (1, 2, 4, 8), (8, 16)):
-        yield Cut(outputs, parts, simdgroups)
+    # Every threadgroup of the other kernels makes the whole row first, so theirs are large.
+    is_plain = product.kernel == "matmul_vector"
+    widest, threadgroups = ((1, 2, 4), (4, 8, 16)) if is_plain else ((1, 2), (8, 16))
+    for outputs, parts, simdgroups in itertools.product(widest, (1, 2, 4, 8, 16), threadgroups):
+        if parts <= simdgroups:
+            yield Cut(outputs, parts, simdgroups)
 
 
 def compile_all(device: str, jobs: Sequence[tuple[Product, str, Cut]]) -> None:

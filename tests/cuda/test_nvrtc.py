@@ -48,7 +48,7 @@ def test_kernels_compile(nvrtc: Nvrtc, shader: Path, tmp_path: Path) -> None:
         assert b"\0softmetal_kernel\0" in code, f"{kernels[number]['name']} has no entry point of that name"
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_100"])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_100", "sm_120"])
 def test_other_architectures(nvrtc: Nvrtc, architecture: str, tmp_path: Path) -> None:
     for name in ("matmul", "attention_tile"):
         shader = ROOT / "shaders" / f"{name}.metal"

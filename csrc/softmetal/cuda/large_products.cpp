@@ -15,7 +15,8 @@ bool is_aligned(const LargeProduct& product) {
   const std::uint64_t y_size = product.has_bfloat_y ? 2 : 4;
   const bool rows_are = product.columns * std::uint64_t{2} % CublasLt::alignment == 0 &&
                         product.outputs * y_size % CublasLt::alignment == 0;
-  return rows_are && product.y % CublasLt::alignment == 0;
+  const bool x_is = !product.has_bfloat_x || product.x % CublasLt::alignment == 0;  // else it is rounded elsewhere
+  return rows_are && x_is && product.y % CublasLt::alignment == 0;
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ bool ProductRecorder::add(std::size_t stage, const Command& command) {
 }
 
 bool ProductRecorder::prepare() {
+  // Planned twice: pairs go by addresses, which are known once the scratch memory's size is.
   std::size_t size = 0, helpers = 0;
   for (const auto& [number, products] : stages_) {
     const ProductStage stage = plan_stage(products, 0, *products_->cublas());
