@@ -159,6 +159,19 @@ def test_tiles_of_wide_devices(variant: Variant, format: str) -> None:
         assert matmul_error(got, x, weight) <= tolerance("matmul", variant, format, 1), (outputs, width)
 
 
+@pytest.mark.parametrize("format", ["q8_0", "q4_1", "q6_k", "bf16"])
+def test_a_row_of_nans_stays_one_and_spoils_no_other(variant: Variant, format: str) -> None:
+    """Sampling tells a model that has gone wrong by logits that are all NaN."""
+    weight = random_weight(format, 48, 512, 1)
+    for rows in (1, 3, 8, 13, 40):
+        x = random_rows(1, rows, 512)
+        want = variant.call(run, "matmul", {"x": x, "weight": weight}, {})["y"]
+        x[rows // 2] = np.nan
+        got = variant.call(run, "matmul", {"x": x, "weight": weight}, {})["y"]
+        assert np.isnan(got[rows // 2]).all(), rows
+        np.testing.assert_array_equal(np.delete(got, rows // 2, 0), np.delete(want, rows // 2, 0))
+
+
 @pytest.mark.parametrize("format", ["q4_0", "q4_1", "q4_k", "int4_g32", "int4_g128_zero"])
 def test_a_few_rows_on_wide_devices(variant: Variant, format: str) -> None:
     """Tiles for rounded rows: whole and broken ones, columns shared by several simdgroups, more than eight rows."""
