@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from bfloats import from_bfloat
 from fastgo.assets import quant
 from fastgo.engine.devices import open_device, parallel_width
 from fastgo.graph.dag import Graph, Storage, Tensor
@@ -27,7 +28,6 @@ from fastgo.ops.attention import attention
 from fastgo.ops.attention_split import attention_split
 from fastgo.ops.bias_add import bias_add
 from fastgo.ops.cast import cast
-from fastgo.ops.cast import reference as cast_reference
 from fastgo.ops.combine_matmul import COMBINE_MATMUL
 from fastgo.ops.copy import copy
 from fastgo.ops.dropout import dropout
@@ -332,15 +332,6 @@ def run_wide_to_bfloat(op: str, inputs: Mapping[str, Input], attributes: Attribu
     bench.prepare(outputs)
     results = bench.run()
     return {**results, "y": from_bfloat(results["y"])}
-
-
-def to_bfloat(x: Array) -> npt.NDArray[np.uint16]:
-    """The bits of x rounded to bfloat16."""
-    return (cast_reference(x, dtype="bf16").astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-
-
-def from_bfloat(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def prepared(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> Bench:

@@ -9,19 +9,10 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from bfloats import to_bfloat
 from fastgo import tolerances
 from fastgo.engine.devices import device_kind, installed_library, list_devices
-from harness import (
-    Array,
-    Input,
-    Weight,
-    product_scale,
-    random_rows,
-    random_weight,
-    run,
-    run_wide_to_bfloat,
-    to_bfloat,
-)
+from harness import Array, Input, Weight, product_scale, random_rows, random_weight, run, run_wide_to_bfloat
 from test_matmul import glu_error, matmul_error
 
 FORMATS = ("bf16", "f16", "q4_0", "q4_k", "q6_k", "q8_0", "int4_g32")

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bfloats import from_bfloat, to_bfloat
 from fastgo import tolerances
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.passes import run_passes
 from fastgo.ops import matmul, matmul_group
-from harness import (
-    Input,
-    Weight,
-    error,
-    from_bfloat,
-    product_scale,
-    random_rows,
-    random_weight,
-    run_wide,
-    run_wide_to_bfloat,
-    to_bfloat,
-)
+from harness import Input, Weight, error, product_scale, random_rows, random_weight, run_wide, run_wide_to_bfloat
 from test_matmul import TESTED_FORMATS
 from variants import Variant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bfloats import from_bfloat, to_bfloat
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
 from fastgo.ops import (
@@ -21,17 +22,7 @@ from fastgo.ops import (
 )
 from fastgo.ops.common import ACTIVATIONS
 from fastgo.ops.copy import copy
-from harness import (
-    Array,
-    Bench,
-    error,
-    from_bfloat,
-    random_rows,
-    random_weight,
-    run,
-    run_wide_to_bfloat,
-    to_bfloat,
-)
+from harness import Array, Bench, error, random_rows, random_weight, run, run_wide_to_bfloat
 from variants import Variant
 
 
