@@ -117,6 +117,12 @@ def decode_bytes(row: dict[str, Any]) -> float:
     return float(sum(k["calls"] * k["bytes"] for k in row["kernels"] if k["rows"] == 1 and "bytes" in k))
 
 
+def write(output: Path | None, passed: bool, rows: Sequence[dict[str, Any]]) -> None:
+    if output is not None:
+        text = json.dumps({"passed": passed, "models": rows}, indent=1)
+        output.write_text(text + "\n", encoding="utf-8")
+
+
 def main(argv: list[str]) -> int:
     """Runs the check; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gpu_check", description="Build, test and measure fastgo on an NVIDIA GPU.")
@@ -141,11 +147,10 @@ def main(argv: list[str]) -> int:
         )
         passed = facts.returncode == 0 and (options.skip_tests or run_tests(variables, options.test or TESTS))
         rows: list[dict[str, Any]] = []
+        write(options.output, passed, rows)
         for row in measure(variables, options, Path(name)):
             rows.append(row)
-            if options.output is not None:  # after every model, so that an end before the last leaves something
-                text = json.dumps({"passed": passed, "models": rows}, indent=1)
-                options.output.write_text(text + "\n", encoding="utf-8")
+            write(options.output, passed, rows)  # after every model, so that an end before the last leaves something
     print(table(rows))
     complete = len(rows) == len(chosen(options))
     print("tests passed" if passed else "TESTS FAILED", f"after {time.monotonic() - start:.0f} s")
