@@ -19,10 +19,10 @@ _CHARACTERS = 8  # of text for each token that is wanted: more than any supporte
 
 def bench_tokens(folder: ModelFolder, count: int) -> tuple[list[int], str]:
     """`count` token ids, and what they are: "text" or "random". Raises InvalidFileError for a damaged tokenizer."""
-    text = _text(count * _CHARACTERS) if folder.manifest.tokenizer is not None else ""
-    if not text or folder.manifest.tokenizer is None:
+    tokenizer, text = folder.manifest.tokenizer, _text(count * _CHARACTERS)
+    if tokenizer is None or not text:
         return np.random.default_rng(_SEED).integers(0, folder.config.vocab_size, count).tolist(), "random"
-    ids = Tokenizer.load(folder.path, folder.manifest.tokenizer).encode_prompt(text)
+    ids = Tokenizer.load(folder.path, tokenizer).encode_prompt(text)
     return list(islice(cycle(ids), count)), "text"
 
 

@@ -27,30 +27,22 @@ inline Halves load_block(const Planes& planes, std::uint64_t row, std::uint32_t 
 
 inline __m512 widen(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
 
-// Blocks of nibbles with up to two planes of further bits; scale and shift as floats of the block.
-template <typename Format, int further_bits>
-inline Halves load_nibble_block(const Planes& planes, std::uint64_t index, Affine affine_first, Affine affine_second) {
+// Nibbles with two planes of further bits, and a scale for each half.
+template <>
+inline Halves load_block<Q6_K>(const Planes& planes, std::uint64_t row, std::uint32_t columns, std::uint32_t block) {
+  const std::uint64_t index = row * (columns / block_weights) + block;
   const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(planes.low + index * 16));
   const __m128i mask = _mm_set1_epi8(15);
   __m128i low = _mm_and_si128(packed, mask), high = _mm_and_si128(_mm_srli_epi16(packed, 4), mask);
-  for (int bit = 0; bit < further_bits; bit++) {
-    const std::uint32_t word = word_at(planes.high, index * further_bits + bit);
+  for (int bit = 0; bit < 2; bit++) {
+    const std::uint32_t word = word_at(planes.high, index * 2 + bit);
     const __m128i addend = _mm_set1_epi8(static_cast<char>(16 << bit));
     low = _mm_mask_add_epi8(low, static_cast<__mmask16>(word), low, addend);
     high = _mm_mask_add_epi8(high, static_cast<__mmask16>(word >> 16), high, addend);
   }
-  const __m512 zero = _mm512_set1_ps(static_cast<float>(Format::zero));
-  return {_mm512_fmadd_ps(_mm512_sub_ps(widen(low), zero), _mm512_set1_ps(affine_first.scale),
-                          _mm512_set1_ps(affine_first.shift)),
-          _mm512_fmadd_ps(_mm512_sub_ps(widen(high), zero), _mm512_set1_ps(affine_second.scale),
-                          _mm512_set1_ps(affine_second.shift))};
-}
-
-template <>
-inline Halves load_block<Q6_K>(const Planes& planes, std::uint64_t row, std::uint32_t columns, std::uint32_t block) {
-  const std::uint64_t index = row * (columns / block_weights) + block;
-  return load_nibble_block<Q6_K, 2>(planes, index, {Q6_K::scale(planes, index, 0), 0.0f},
-                                    {Q6_K::scale(planes, index, 1), 0.0f});
+  const __m512 zero = _mm512_set1_ps(static_cast<float>(Q6_K::zero));
+  return {_mm512_mul_ps(_mm512_sub_ps(widen(low), zero), _mm512_set1_ps(Q6_K::scale(planes, index, 0))),
+          _mm512_mul_ps(_mm512_sub_ps(widen(high), zero), _mm512_set1_ps(Q6_K::scale(planes, index, 1)))};
 }
 
 template <>
