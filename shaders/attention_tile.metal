@@ -7,9 +7,8 @@
 //
 // Grid: (heads, tiles of 64 rows). A simdgroup has 16 rows; all of them walk the positions that any row sees, a tile at
 // a time. The threadgroup brings a tile of values into its memory while the keys' scores are computed, and the next
-// keys while values are added. Queries and weights are rounded to
-// the operands' type T, sums are float32. Rows of several sequences in a tile are taken one run of equal sequences
-// after the other.
+// keys while values are added. Queries and weights are rounded to the operands' type T, sums are float32. Rows of
+// several sequences in a tile are taken one run of equal sequences after the other.
 #include <metal_stdlib>
 
 #include "include/attention_args.h"
@@ -184,7 +183,9 @@ inline void walk(thread const Run& run, thread const CacheRows<C>& cache, thread
   }
   FetchedTile<HEAD_DIM> fetched;
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  begin_tile<C, HEAD_DIM>(cache, cache.keys, run.begin, run.end, thread_index, key_tile, fetched);
+  if (run.begin < run.end) {
+    begin_tile<C, HEAD_DIM>(cache, cache.keys, run.begin, run.end, thread_index, key_tile, fetched);
+  }
   for (uint first = run.begin; first < run.end; first += KEYS) {
     end_tile<C, HEAD_DIM>(fetched, thread_index, key_tile);
     threadgroup_barrier(mem_flags::mem_threadgroup);

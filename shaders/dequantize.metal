@@ -2,12 +2,13 @@
 //
 //   weight (rows, columns) -> y (rows, columns) of type T
 //
-// Grid: (groups of 32 blocks of a row, rows). A lane has a block of 32 weights; the simdgroup stores them in order.
+// Grid: (groups of DEQUANTIZE_COLUMNS of a row, rows). A lane has a block of 32 weights; the simdgroup stores them in
+// order.
 #include "include/elementwise_args.h"
 #include "include/quant.h"
 #include "include/rounded.h"
 
-constant constexpr uint BLOCKS_AT_ONCE = 32;
+constant constexpr uint BLOCKS_AT_ONCE = DEQUANTIZE_COLUMNS / WEIGHTS_PER_BLOCK;
 constant constexpr uint BLOCK_STRIDE = WEIGHTS_PER_BLOCK + 8;  // elements between the lanes' blocks
 
 template <typename Format, typename T>
@@ -15,7 +16,7 @@ kernel void dequantize(constant DequantizeArgs& args [[buffer(0)]], device const
                        device T* y [[buffer(2)]], uint2 group [[threadgroup_position_in_grid]],
                        uint lane [[thread_index_in_simdgroup]]) {
   threadgroup vec<T, 4> staged[BLOCKS_AT_ONCE * BLOCK_STRIDE / 4];
-  uint first = group.x * BLOCKS_AT_ONCE * WEIGHTS_PER_BLOCK;
+  uint first = group.x * DEQUANTIZE_COLUMNS;
   uint begin = first + lane * WEIGHTS_PER_BLOCK;
   if (begin < args.columns) {
     Weights weights = {weight, args.planes};
@@ -27,7 +28,7 @@ kernel void dequantize(constant DequantizeArgs& args [[buffer(0)]], device const
   }
   simdgroup_barrier(mem_flags::mem_threadgroup);
   device T* out = y + ulong(group.y) * args.columns + first;
-  uint count = min(BLOCKS_AT_ONCE * WEIGHTS_PER_BLOCK, args.columns - first);
+  uint count = min(uint(DEQUANTIZE_COLUMNS), args.columns - first);
   bool is_aligned = args.columns % 4 == 0;
   for (uint i = lane; i * 4 < count; i += 32) {
     vec<T, 4> four = staged[i / 8 * (BLOCK_STRIDE / 4) + i % 8];

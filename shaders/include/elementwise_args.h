@@ -22,7 +22,9 @@ struct GluArgs {
   uint activation;
 };
 
-// A threadgroup of dequantize, one simdgroup, takes as many blocks of a row as it has threads.
+// A threadgroup of dequantize, one simdgroup, takes so many columns of a row: a block of weights for each thread.
+enum Dequantize : uint { DEQUANTIZE_COLUMNS = 1024 };
+
 struct DequantizeArgs {
   uint columns;
   uint planes[6];

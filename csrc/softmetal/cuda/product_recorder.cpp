@@ -11,7 +11,6 @@ namespace softmetal::cuda {
 namespace {
 
 constexpr std::size_t argument_alignment = 64;
-constexpr std::uint32_t block_weights = 32;  // WEIGHTS_PER_BLOCK of shaders/include/quant.h
 
 std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) { return (a + b - 1) / b; }
 
@@ -87,7 +86,7 @@ Result ProductRecorder::enqueue(const ProductStage& stage, StreamHandle stream) 
   for (const ProductStage::Dequantize& tensor : stage.dequantized) {
     DequantizeArgs args = {tensor.columns, {}};
     std::copy(tensor.planes.begin(), tensor.planes.end(), args.planes);
-    const Extent groups = {divide_up(divide_up(tensor.columns, block_weights), simdgroup_width), tensor.rows, 1};
+    const Extent groups = {divide_up(tensor.columns, DEQUANTIZE_COLUMNS), tensor.rows, 1};
     const Result result = enqueue_helper(products_->pipeline("dequantize", "dequantize_bf16_" + tensor.format), &args,
                                          sizeof args, {tensor.weights, tensor.to}, groups, simdgroup_width, stream);
     if (result != success) return result;

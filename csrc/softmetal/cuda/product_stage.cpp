@@ -8,7 +8,7 @@
 namespace softmetal::cuda {
 namespace {
 
-constexpr std::uint64_t plane_alignment = 64;
+constexpr std::uint64_t plane_alignment = 64;  // the unit of Planes, as in shaders/include/quant.h
 constexpr std::uint64_t place_alignment = 256;
 constexpr std::uint64_t bfloat_size = 2, float_size = 4;
 

@@ -5,8 +5,6 @@
 // are zero.
 #pragma once
 
-#include <cstring>
-
 #include "cpu/native/few_rows.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
@@ -35,15 +33,12 @@ struct LaneInputs {
   // The `present` blocks of quad `quad` of row `lane`; with none, zeros.
   void load(const float* x, std::uint32_t present, std::uint32_t quad, std::uint32_t lane) const {
     __m512 values[2 * quad_blocks];
-    // As integers: a float's maximum would leave out NaNs, and a row of them would become zeros.
     __m512i most = _mm512_setzero_si512();
     for (std::uint32_t i = 0; i < 2 * quad_blocks; i++) {
       values[i] = i < 2 * present ? _mm512_loadu_ps(x + i * lane_count) : _mm512_setzero_ps();
-      most = _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(values[i])), most);
+      most = larger_magnitude(most, values[i]);
     }
-    const std::int32_t bits = _mm512_reduce_max_epi32(most);
-    float largest;
-    std::memcpy(&largest, &bits, sizeof largest);
+    const float largest = largest_magnitude(most);
     const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 32512.0f / largest : 0.0f);
     for (std::uint32_t b = 0; b < quad_blocks; b++) {
       store(_mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2], inverse)),

@@ -28,11 +28,11 @@ FASTGO_NIBBLE_BITS(Q5_1, 1)
 FASTGO_NIBBLE_BITS(Q4_K, 0)
 FASTGO_NIBBLE_BITS(Q5_K, 1)
 
-inline std::uint32_t whole_squares(std::uint32_t blocks) { return (blocks + lane_count - 1) / lane_count * lane_count; }
+inline std::uint32_t padded_blocks(std::uint32_t blocks) { return (blocks + lane_count - 1) / lane_count * lane_count; }
 
 // Floats that a NibblePanel of so many blocks keeps.
 inline std::size_t nibble_panel_floats(std::uint32_t blocks) {
-  return std::size_t{2} * lane_count * whole_squares(blocks);
+  return std::size_t{2} * lane_count * padded_blocks(blocks);
 }
 
 // Sixteen outputs from `first` on, those beyond `last` being the last one again. `memory`: nibble_panel_floats.
@@ -43,7 +43,7 @@ class NibblePanel {
       : low_(planes.low + std::uint64_t{first} * blocks * 16),
         high_(planes.high == nullptr ? nullptr : planes.high + std::uint64_t{first} * blocks * 4),
         scales_(memory),
-        shifts_(memory + lane_count * whole_squares(blocks)) {
+        shifts_(memory + lane_count * padded_blocks(blocks)) {
     for (std::uint32_t i = 0; i < lane_count; i++) offsets_[i] = (smaller(first + i, last) - first) * blocks;
     for (std::uint32_t block = 0; block < blocks; block += lane_count) load_scales(planes, first, blocks, block);
   }

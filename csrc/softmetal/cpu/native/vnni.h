@@ -5,6 +5,8 @@
 // shift with unsigned q; the shifts cost one multiply-add a block with the block's input sum.
 #pragma once
 
+#include <cstring>
+
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
 #include "cpu/native/weights.h"
@@ -51,8 +53,20 @@ struct SixteenBits {
   float scale;
 };
 
+// The larger magnitudes as a float's bits, which are in order: NaN is above all, where a float's maximum may lose it.
+inline __m512i larger_magnitude(__m512i most, __m512 x) {
+  return _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(x)));
+}
+
+inline float largest_magnitude(__m512i most) {
+  const std::int32_t bits = _mm512_reduce_max_epi32(most);
+  float largest;
+  std::memcpy(&largest, &bits, sizeof largest);
+  return largest;
+}
+
 inline SixteenBits to_sixteen_bits(__m512 first, __m512 second) {
-  const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+  const float largest = largest_magnitude(larger_magnitude(larger_magnitude(_mm512_setzero_si512(), first), second));
   const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 32512.0f / largest : 0.0f);
   return {{_mm512_cvtps_epi32(_mm512_mul_ps(first, inverse)), _mm512_cvtps_epi32(_mm512_mul_ps(second, inverse))},
           largest / 32512.0f};
