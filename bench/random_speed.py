@@ -17,7 +17,7 @@ from typing import Any, cast
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.bench import machine, stages
 from fastgo.bench.kernels import KernelBench
-from fastgo.bench.speed import SpeedTest, run
+from fastgo.bench.speed import SpeedTest, run, tokens_for
 from fastgo.bench.stage_times import stage_times
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
@@ -34,7 +34,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     model.shard_path(0).unlink()
     limits = machine.Limits.measure(engine.device)
     tests = [SpeedTest("tg", options.decode, options.depth, batch) for batch in options.batch]
-    tests += [SpeedTest("pp", tokens, 0) for tokens in options.prefill]
+    tests += [SpeedTest("pp", size, 0) for size in options.prefill]
+    tokens = tokens_for(engine, tests)
     kernels, in_pass = [], []
     if options.kernels:
         for batch in options.batch:
@@ -49,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "read_bytes_per_s": limits.bytes_per_s,
         "load_s": load_seconds,
         "stages": stages.count(engine),
-        "tests": [run(engine, test, options.repeats) for test in tests],
+        "tests": [run(engine, test, tokens, options.repeats) for test in tests],
         "stages_in_pass": in_pass,
         "kernels": kernels,
     }

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastgo.bench.spread import Spread, percentile
-from fastgo.bench.tokens import bench_tokens
+from fastgo.bench.tokens import BenchTokens, bench_tokens
 from fastgo.engine.batch import MAX_SEQUENCES, Batch
 from fastgo.engine.devices import device_errors
 from fastgo.engine.engine import Engine
@@ -37,6 +37,11 @@ class SpeedTest:
     @property
     def name(self) -> str:
         return f"{self.kind}{self.tokens}"
+
+    @property
+    def tokens_needed(self) -> int:
+        """How many it is fed: each sequence of a batch has a prompt of its own."""
+        return self.batch * max(1, self.depth) + self.tokens
 
 
 def plan(
@@ -67,18 +72,23 @@ def plan(
     return tests
 
 
-def run(engine: Engine, test: SpeedTest, repeats: int) -> dict[str, Any]:
+def tokens_for(engine: Engine, tests: Sequence[SpeedTest]) -> BenchTokens:
+    """Tokens enough for each of the tests. Raises as bench_tokens does."""
+    return bench_tokens(engine.folder, max((test.tokens_needed for test in tests), default=0))
+
+
+def run(engine: Engine, test: SpeedTest, tokens: BenchTokens, repeats: int) -> dict[str, Any]:
     """Measures one test after a warm-up; returns its figures in the form of a row of JSON."""
-    ids, content = bench_tokens(engine.folder, test.batch * max(1, test.depth) + test.tokens)
+    ids = tokens.ids
     with device_errors():
         if test.batch > 1:
-            return _row(engine, test, content, _decode_batch(engine, test, ids, repeats))
+            return _row(engine, test, tokens.content, _decode_batch(engine, test, ids, repeats))
         session = Session(engine, test.depth + test.tokens)
         if test.depth:
             session.prefill(ids[: test.depth])
         measure = _prefill if test.kind == "pp" else _decode
         figures = measure(session, ids[test.depth : test.depth + test.tokens], repeats)
-    return _row(engine, test, content, figures)
+    return _row(engine, test, tokens.content, figures)
 
 
 def _row(engine: Engine, test: SpeedTest, content: str, figures: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ usual: decode would be timed on what nobody runs. Units: token ids.
 from __future__ import annotations
 
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,21 @@ _SEED = 20240229
 _CHARACTERS = 8  # of text for each token that is wanted: more than any supported vocabulary needs
 
 
-def bench_tokens(folder: ModelFolder, count: int) -> tuple[list[int], str]:
-    """`count` token ids, and what they are: "text" or "random". Raises InvalidFileError for a damaged tokenizer."""
+class BenchTokens(NamedTuple):
+    """Token ids, and what they are: "text" or "random"."""
+
+    ids: list[int]
+    content: str
+
+
+def bench_tokens(folder: ModelFolder, count: int) -> BenchTokens:
+    """`count` tokens. Raises InvalidFileError for a damaged tokenizer."""
     tokenizer, text = folder.manifest.tokenizer, _text(count * _CHARACTERS)
     if tokenizer is None or not text:
-        return np.random.default_rng(_SEED).integers(0, folder.config.vocab_size, count).tolist(), "random"
+        ids = np.random.default_rng(_SEED).integers(0, folder.config.vocab_size, count).tolist()
+        return BenchTokens(ids, "random")
     ids = Tokenizer.load(folder.path, tokenizer).encode_prompt(text)
-    return list(islice(cycle(ids), count)), "text"
+    return BenchTokens(list(islice(cycle(ids), count)), "text")
 
 
 def _text(length: int) -> str:

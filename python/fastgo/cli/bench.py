@@ -102,10 +102,11 @@ def _measure(engine: Engine, sizes: dict[str, list[int]], batches: list[int], re
     tests = speed.plan(sizes["-p"], sizes["-n"], sizes["--depth"], batches, engine.config)
     if not tests:
         raise UsageError("-p 0 and -n 0 leave nothing to measure", hint="give one of them a size")
+    tokens = speed.tokens_for(engine, tests)
     rows = []
     for test in tests:
         ui.note(f"measuring {test.name} at depth {test.depth}")
-        row = speed.run(engine, test, repeats)
+        row = speed.run(engine, test, tokens, repeats)
         rows.append({**row, "peak_memory_bytes": machine.peak_memory()})
     return rows
 
