@@ -10,7 +10,6 @@
 #include "device_notes.h"
 #include "metal/device.h"
 #include "metal/error.h"
-#include "metal/shader_list.h"
 
 namespace py = pybind11;
 using fastgo::metal::Binding;
@@ -69,15 +68,6 @@ py::dict kernel_to_dict(const std::string& name) {
   return out;
 }
 
-py::list kernel_names() {
-  py::list names;
-  for (std::size_t f = 0; f < fastgo::shader_file_count; f++) {
-    const fastgo::ShaderFile& file = *fastgo::shader_files[f];
-    for (std::uint32_t k = 0; k < file.kernel_count; k++) names.append(file.kernels[k].name);
-  }
-  return names;
-}
-
 py::dict capabilities_to_dict(const Capabilities& capabilities) {
   py::dict out;
   out["name"] = capabilities.name;
@@ -112,7 +102,6 @@ py::dict telemetry_to_dict(const fastgo::metal::Telemetry& telemetry) {
   out["pipeline_hits"] = telemetry.pipeline_hits.load();
   out["pipeline_misses"] = telemetry.pipeline_misses.load();
   out["buffer_bytes"] = telemetry.buffer_bytes.load();
-  out["buffer_bytes_reused"] = telemetry.buffer_bytes_reused.load();
   out["mapped_bytes"] = telemetry.mapped_bytes.load();
   out["command_buffers"] = telemetry.command_buffers.load();
   out["dispatches"] = telemetry.dispatches.load();
@@ -152,9 +141,7 @@ void define_buffers(py::module_& module) {
 }
 
 void define_programs(py::module_& module) {
-  py::class_<Pipeline>(module, "Pipeline")
-      .def_property_readonly("max_threads", [](const Pipeline& p) { return p.state->maxTotalThreadsPerThreadgroup(); })
-      .def_property_readonly("simd_width", [](const Pipeline& p) { return p.state->threadExecutionWidth(); });
+  py::class_<Pipeline>(module, "Pipeline");
   py::class_<Program, std::shared_ptr<Program>>(module, "Program")
       .def("dispatch", &add_dispatch, py::arg("pipeline"), py::arg("bindings"), py::arg("arguments"), py::arg("grid"),
            py::arg("threads"))
@@ -222,7 +209,6 @@ PYBIND11_MODULE(_fastmetal, module) {
   module.def("devices", &devices);
   module.def("device_notes", &device_notes);
   module.def("kernel", &kernel_to_dict, py::arg("name"));
-  module.def("kernel_names", &kernel_names);
   define_buffers(module);
   define_programs(module);
   define_device(module);

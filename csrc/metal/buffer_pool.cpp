@@ -1,3 +1,4 @@
+// How memory is asked of Metal: size classes with their free lists, and tracked placement heaps.
 #include "metal/buffer_pool.h"
 
 #include "metal/error.h"
@@ -60,7 +61,6 @@ std::shared_ptr<Buffer> BufferPool::allocate(std::size_t size, Storage storage, 
     if (!waiting.empty()) {
       handle = std::move(waiting.back());
       waiting.pop_back();
-      telemetry_->buffer_bytes_reused += size_class.size;
     }
   }
   if (!handle) {

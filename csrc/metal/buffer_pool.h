@@ -18,8 +18,6 @@ namespace fastgo::metal {
 // Where a buffer's memory lives: `shared` is visible to the host, `device` may not be.
 enum class Storage { shared, device };
 
-class BufferPool;
-
 // A buffer and what keeps its memory alive: its pool, the heap it is placed in, or the file it maps.
 class Buffer {
  public:
@@ -43,11 +41,10 @@ class Heap : public std::enable_shared_from_this<Heap> {
        std::shared_ptr<Telemetry> telemetry);
   ~Heap();
 
-  // A buffer of `size` bytes at `offset`, which must be a multiple of `alignment()`. Buffers may overlap: their users
-  // order them.
+  // A buffer of `size` bytes at `offset`, which must be a multiple of Device::heap_alignment(). Buffers may overlap:
+  // their users order them.
   std::shared_ptr<Buffer> place(std::size_t offset, std::size_t size, const std::string& label);
   std::size_t size() const { return size_; }
-  MTL::Heap* handle() const { return handle_.get(); }
 
  private:
   NS::SharedPtr<MTL::Heap> handle_;

@@ -1,3 +1,4 @@
+// Lists and opens devices; puts programs, copies and fills into command buffers.
 #include "metal/device.h"
 
 #include "metal/autorelease.h"

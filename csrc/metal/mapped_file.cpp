@@ -1,3 +1,4 @@
+// Opens a file and maps its pages; devices with memory of their own get a copy by upload.h.
 #include "metal/mapped_file.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// From a kernel's name to Metal's pipeline: the library of its file, its function constants, its compilation.
 #include "metal/pipelines.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Checks of dispatches, one buffer for all their argument structs, and the two ways to replay them.
 #include "metal/program.h"
 
 #include <algorithm>

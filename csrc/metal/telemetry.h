@@ -9,8 +9,7 @@ namespace fastgo::metal {
 struct Telemetry {
   std::atomic<std::uint64_t> pipeline_hits{0};
   std::atomic<std::uint64_t> pipeline_misses{0};
-  std::atomic<std::uint64_t> buffer_bytes{0};         // live allocations, mapped files not counted
-  std::atomic<std::uint64_t> buffer_bytes_reused{0};  // allocations served by the pool, summed
+  std::atomic<std::uint64_t> buffer_bytes{0};  // live allocations, mapped files not counted
   std::atomic<std::uint64_t> mapped_bytes{0};
   std::atomic<std::uint64_t> command_buffers{0};
   std::atomic<std::uint64_t> dispatches{0};

@@ -1,3 +1,4 @@
+// Two buffers take turns: one is filled by the host while the device copies the other.
 #include "metal/upload.h"
 
 #include <unistd.h>

@@ -22,7 +22,6 @@ Context::Context(const Cuda& cuda, DeviceNumber device) : cuda_(cuda), device_(d
   memory_ = memory;
   architecture_ = attribute(cuda_, device_, attribute_capability_major) * 10 +
                   attribute(cuda_, device_, attribute_capability_minor);
-  multiprocessors_ = attribute(cuda_, device_, attribute_multiprocessors);
 }
 
 std::string Context::enter() {

@@ -16,7 +16,6 @@ class Context {
   const std::string& name() const { return name_; }
   std::uint64_t memory() const { return memory_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
-  int multiprocessors() const { return multiprocessors_; }
 
   // Makes the context the calling thread's; "" or why there is none. Needed before any call that uses the device.
   std::string enter();
@@ -27,7 +26,6 @@ class Context {
   std::string name_;
   std::uint64_t memory_ = 0;
   int architecture_ = 0;
-  int multiprocessors_ = 0;
   std::mutex mutex_;
   ContextHandle handle_ = nullptr;
   std::string problem_;

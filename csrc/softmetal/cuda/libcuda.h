@@ -32,10 +32,8 @@ using GraphNodeHandle = GraphNodeObject*;
 using GraphExecHandle = GraphExecObject*;
 
 inline constexpr Result success = 0;
-inline constexpr Result error_out_of_memory = 2;
 inline constexpr Result error_no_device = 100;
 inline constexpr Result error_unknown = 999;
-inline constexpr int attribute_multiprocessors = 16;
 inline constexpr int attribute_capability_major = 75;
 inline constexpr int attribute_capability_minor = 76;
 inline constexpr int function_max_threads = 0;
