@@ -11,21 +11,23 @@ class FastgoError(Exception):
 
     Args:
         message: what failed, what was expected and what was found, in one line.
-        hint: what to do next, in one line; empty if there is nothing to say.
+        hint: what to do next, in one line; the class's `usual_hint` if nothing better can be said.
     """
 
     exit_code = 1
+    usual_hint = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(FastgoError):
     """An option or argument that makes no sense."""
 
     exit_code = 2
+    usual_hint = "--help describes every option"
 
 
 class ModelNotFoundError(FastgoError):
@@ -38,12 +40,14 @@ class InvalidFileError(FastgoError):
     """A file that is damaged, hostile or not what it claims to be."""
 
     exit_code = 4
+    usual_hint = "the file is damaged or was converted wrongly; get it again"
 
 
 class UnsupportedModelError(FastgoError):
     """A sound file whose architecture, tensor type or version is not supported."""
 
     exit_code = 5
+    usual_hint = "use a model of a supported family"
 
 
 class DeviceError(FastgoError):
@@ -70,4 +74,11 @@ class DownloadError(FastgoError):
     exit_code = 9
 
 
+class RegressionError(FastgoError):
+    """`fastgo bench --baseline`: a test is significantly slower than before."""
+
+    exit_code = 10
+
+
+UNEXPECTED_EXIT_CODE = 70  # a fault of fastgo itself
 INTERRUPTED_EXIT_CODE = 130

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastgo.bench import baseline, report
 from fastgo.bench.spread import Spread, percentile
-from fastgo.errors import InvalidFileError, UsageError
+from fastgo.errors import InvalidFileError, RegressionError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ def test_what_is_a_regression(now: dict[str, Any], then: dict[str, Any], is_regr
     comparisons = baseline.compare([now], [then])
     assert [c.is_regression for c in comparisons] == [is_regression]
     if is_regression:
-        with pytest.raises(baseline.RegressionError, match=r"1 of 1 tests .* \(-10\.0 %, slower\)"):
+        with pytest.raises(RegressionError, match=r"1 of 1 tests .* \(-10\.0 %, slower\)"):
             baseline.check(comparisons)
     else:
         baseline.check(comparisons)

@@ -1,4 +1,4 @@
-"""`fastgo list`, `inspect` and `env`, the table of switches, and how fast the command line starts."""
+"""`fastgo list`, `inspect` and `env`, the tables of switches and exit codes, and how fast the command line starts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import fastgo
 import pytest
-from fastgo import switches
+from fastgo import errors, switches
 from fastgo.assets import repository
 from fastgo.cli.app import app
 from typer.testing import CliRunner, Result
 
 RUNNER = CliRunner()
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def invoke(*arguments: str) -> Result:
@@ -32,10 +33,27 @@ def test_version() -> None:
     assert invoke("--version").stdout == f"fastgo {fastgo.__version__}\n"
 
 
-def test_help_names_every_command() -> None:
+def test_help_and_readme_name_every_command() -> None:
     result = invoke("--help")
-    assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("run", "list", "inspect", "env"))
+    names = [command.name for command in app.registered_commands]
+    assert result.exit_code == 0 and len(names) > 10
+    assert [name for name in names if f" {name} " not in result.stdout or f"    fastgo {name} " not in README] == []
+
+
+def test_readme_lists_every_exit_code() -> None:
+    known = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and error.__base__ is errors.FastgoError
+    }
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)]
+    assert listed == sorted({0, errors.UNEXPECTED_EXIT_CODE, errors.INTERRUPTED_EXIT_CODE} | known)
+
+
+@pytest.mark.parametrize("kind", [errors.UsageError, errors.InvalidFileError, errors.UnsupportedModelError])
+def test_an_error_without_a_hint_of_its_own_has_its_kinds(kind: type[errors.FastgoError]) -> None:
+    assert kind("it failed").hint == kind.usual_hint != ""
+    assert kind("it failed", hint="do this").hint == "do this"
 
 
 def test_an_empty_cache_lists_nothing_but_the_names_to_run(cache: Path) -> None:

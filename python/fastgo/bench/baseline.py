@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fastgo.bench.spread import Spread
-from fastgo.errors import FastgoError, InvalidFileError, UsageError
+from fastgo.errors import InvalidFileError, RegressionError, UsageError
 
 _TOLERANCE = 0.05
 _MAX_FILE_BYTES = 16 << 20
 _KEY = ("model", "device", "test", "batch", "depth")
 _HINT = "give a file that `fastgo bench --format json` wrote"
-
-
-class RegressionError(FastgoError):
-    """A test is significantly slower than the baseline."""
-
-    exit_code = 10
 
 
 @dataclass(frozen=True)

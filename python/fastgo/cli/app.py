@@ -21,9 +21,7 @@ from fastgo.cli.pull import pull
 from fastgo.cli.remove import remove, show_cache
 from fastgo.cli.run import run
 from fastgo.cli.verify import verify
-from fastgo.errors import INTERRUPTED_EXIT_CODE, FastgoError
-
-UNEXPECTED_EXIT_CODE = 70
+from fastgo.errors import INTERRUPTED_EXIT_CODE, UNEXPECTED_EXIT_CODE, FastgoError
 
 
 class _Commands(typer.core.TyperGroup):

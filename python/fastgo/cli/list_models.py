@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +16,7 @@ def list_models(
     """List the imported models and the names that can be imported."""
     from fastgo.assets import cache, catalog, hub_catalog, repository
 
-    models = repository.list_models()
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
             "name": model.name,
             "architecture": model.config.architecture,
@@ -25,21 +24,21 @@ def list_models(
             "path": str(model.path),
             "last_used": cache.last_used(model.path),
         }
-        for model in models
+        for model in repository.list_models()
     ]
     if output is Format.JSON:
         ui.json_data({"models": entries, "catalogue": list(catalog.BY_NAME), "hub": list(hub_catalog.BY_NAME)})
         return
-    if models:
+    if entries:
         rows = [
             (
-                model.name,
-                model.config.architecture,
-                ui.size(cache.disk_nbytes(model.path)),
-                cache.age(cache.last_used(model.path)),
-                str(model.path),
+                entry["name"],
+                entry["architecture"],
+                ui.size(entry["bytes"]),
+                cache.age(entry["last_used"]),
+                entry["path"],
             )
-            for model in models
+            for entry in entries
         ]
         ui.table(rows, header=("name", "architecture", "size", "last used", "folder"), right=(2,))
     else:

@@ -25,6 +25,7 @@ from fastgo.cli.sampling_options import (
     TopP,
     read_sampling,
 )
+from fastgo.cli.text_file import read_text
 from fastgo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,10 +102,7 @@ def _read_prompt(prompt: str | None, file: Path | None) -> str | None:
     if prompt is not None and file is not None:
         raise UsageError("a prompt and --file were both given", hint="give one of them")
     if file is not None:
-        try:
-            return file.read_bytes().decode("utf-8", errors="replace")
-        except OSError as error:
-            raise UsageError(f"can't read {file}: {error.strerror or error}", hint="check the path") from None
+        return read_text(file)
     if prompt is not None:
         return prompt
     if sys.stdin is None or sys.stdin.isatty():

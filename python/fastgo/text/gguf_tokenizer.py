@@ -74,13 +74,11 @@ def _sentencepiece_bytes(vocabulary: GgufVocabulary) -> bytes:
     if byte_pieces and byte_pieces != {f"<0x{byte:02X}>" for byte in range(256)}:
         raise InvalidFileError(
             f"GGUF vocabulary: expected the 256 byte tokens <0x00> to <0xFF>, found {len(byte_pieces)} byte tokens",
-            hint="the file is damaged or was converted wrongly; get it again",
         )
     unk_id = vocabulary.unk_id
     if unk_id is None or kinds[unk_id] not in (CONTROL, NORMAL):
         raise InvalidFileError(
             f"GGUF vocabulary: expected an unknown token, found {unk_id!r} in tokenizer.ggml.unknown_token_id",
-            hint="the file is damaged or was converted wrongly; get it again",
         )
     kinds[unk_id] = UNKNOWN
     # GGUF writes the spaces of user-defined tokens as they are; the library matches them after escaping.
@@ -91,7 +89,6 @@ def _sentencepiece_bytes(vocabulary: GgufVocabulary) -> bytes:
     if len(set(pieces)) != len(pieces):
         raise InvalidFileError(
             "GGUF vocabulary: two tokens differ only in how they write a space",
-            hint="the file is damaged or was converted wrongly; get it again",
         )
     return serialize_model(
         SentencePieceModel(
@@ -128,7 +125,6 @@ def _tokenizers_bytes(vocabulary: GgufVocabulary) -> bytes:
             raise InvalidFileError(
                 f"GGUF metadata tokenizer.ggml.merges[{index}]: expected tokens of the vocabulary, "
                 f"found {missing[:32]!r}",
-                hint="the file is damaged or was converted wrongly; get it again",
             )
     content = build_tokenizer_json(vocab, vocabulary.merges, user_defined, pre_tokenizer)
     return json.dumps(content, ensure_ascii=False).encode()

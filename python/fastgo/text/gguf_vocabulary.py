@@ -103,8 +103,7 @@ class _Metadata:
 
 
 def _mismatch(key: str, expected: str, found: str) -> InvalidFileError:
-    message = f"GGUF metadata tokenizer.ggml.{key}: expected {expected}, found {found}"
-    return InvalidFileError(message, hint="the file is damaged or was converted wrongly; get it again")
+    return InvalidFileError(f"GGUF metadata tokenizer.ggml.{key}: expected {expected}, found {found}")
 
 
 def _utf8(value: Any, key: str) -> str:

@@ -52,7 +52,6 @@ def export_hf_tokenizer(
     if model.get("type", "BPE") != "BPE":
         raise UnsupportedModelError(
             f"tokenizer.json: model {str(model['type'])[:40]!r} is not supported, only 'BPE' is",
-            hint="use a model of a supported family",
         )
     kind = _kind(tokenizer)
     vocab = _vocab(model, vocab_size)
@@ -163,7 +162,6 @@ def _check_words(model: Mapping[str, Any], words: set[str]) -> None:
         if model.get(name):
             raise UnsupportedModelError(
                 f"tokenizer.json: {name} is {str(model[name])[:40]!r}, expected none",
-                hint="use a model of a supported family",
             )
 
 
@@ -208,7 +206,6 @@ def added_tokens(
         if is_control and any(item.get(flag) is True for flag in _MATCH_FLAGS):
             raise UnsupportedModelError(
                 f"{where}: token {text[:32]!r} takes spaces or words around it along, which is not supported",
-                hint="use a model of a supported family",
             )
         added[text] = (item["id"], is_control)
     return added
@@ -235,7 +232,6 @@ def _kind(tokenizer: Mapping[str, Any]) -> str:
         return BYTE_FALLBACK_KIND
     raise UnsupportedModelError(
         f"tokenizer.json: decoder {sorted(types)[:8]} is not supported, only ByteLevel and ByteFallback are",
-        hint="use a model of a supported family",
     )
 
 
