@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from fastgo.assets import quant
 from fastgo.assets.manifest import ShardEntry, TensorEntry
-from fastgo.models.architectures import get_architecture
+from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig, RopeConfig
 
 _PATTERN_ELEMENTS = 1 << 20
@@ -104,7 +104,7 @@ def write_random_model(folder: Path, shape: str, format: str) -> RandomModel:
     file = folder / f"{shape}-{format}.weights"
     position = 0
     with file.open("wb") as out:
-        for name, dimensions in get_architecture(config.architecture).expected_shapes(config):
+        for name, dimensions in ARCHITECTURES[config.architecture].expected_shapes(config):
             used = format if len(dimensions) > 1 and not name.endswith(_ROUTER) else "f32"
             rows, columns = quant.matrix_shape(dimensions)
             nbytes = quant.total_nbytes(used, rows, columns)

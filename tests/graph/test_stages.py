@@ -8,7 +8,7 @@ from fastgo.assets.quant import matrix_shape, total_nbytes
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
-from fastgo.models.architectures import get_architecture
+from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig, RopeConfig
 from fastgo.models.forward import Forward, LayerCache
 from fastgo.ops.cache_format import CACHE_FORMATS
@@ -48,7 +48,7 @@ def decode_program(
     """A recorded pass over one row. It is not run: all weights and state lie in one small buffer each."""
     config = small_config(architecture, head_dim, layers, biases)
     device, graph = _fastmetal.Device(0), Graph(width)
-    described = get_architecture(architecture)
+    described = ARCHITECTURES[architecture]
     shapes = dict(described.expected_shapes(config))
     weights: dict[str, Tensor] = {}
     buffers: dict[str, _fastmetal.Buffer] = {}

@@ -13,10 +13,10 @@ from typing import Any
 
 from fastgo.assets.strict_json import Fields
 from fastgo.errors import UnsupportedModelError
+from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ATTENTION_MATRICES, FEED_FORWARD_MATRICES, ROPE_SCALINGS, ModelConfig, RopeConfig
 from fastgo.ops.moe_group import MAX_EXPERTS
 
-SUPPORTED_ARCHITECTURES = ("gemma3", "llama", "qwen2", "qwen3", "qwen3moe")
 ACTIVATIONS = ("silu", "gelu_tanh")
 MAX_DIMENSION = 1 << 24
 MAX_LAYERS = 1024
@@ -80,10 +80,10 @@ def checked_config(data: Any, where: str) -> ModelConfig:
 
 def require_supported(architecture: str, where: str) -> None:
     """Raises UnsupportedModelError, which lists what is supported, for any other architecture."""
-    if architecture not in SUPPORTED_ARCHITECTURES:
+    if architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
             f"{where}: architecture {architecture[:40]!r} is not supported",
-            hint=f"supported architectures: {', '.join(SUPPORTED_ARCHITECTURES)}",
+            hint=f"supported architectures: {', '.join(sorted(ARCHITECTURES))}",
         )
 
 

@@ -9,17 +9,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fastgo.assets.quant import Array, Bytes, QuantFormat
+from fastgo.assets.quant import GGUF_FORMATS, Array, Bytes, QuantFormat
 from fastgo.errors import UnsupportedModelError
-
-_CARRIED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k")
 
 
 def require_gguf_format(format: QuantFormat, name: str) -> int:
     """The GGUF type id of a format. Raises UnsupportedModelError, which names tensor `name`, if it can't be written."""
-    if format.gguf_type_id is None or format.name not in _CARRIED:
+    if format.gguf_type_id is None:
+        known = ", ".join(carried.name for carried in GGUF_FORMATS.values())
         raise UnsupportedModelError(
-            f"tensor {name} has format {format.name}, which can't be written as GGUF; these can: {', '.join(_CARRIED)}",
+            f"tensor {name} has format {format.name}, which can't be written as GGUF; these can: {known}",
             hint="convert the model with --quantize q8 first, then export that",
         )
     return format.gguf_type_id

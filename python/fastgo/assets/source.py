@@ -17,7 +17,7 @@ import numpy as np
 from fastgo.assets.quant import Array, Float32s, QuantFormat, dequantize_planes, matrix_shape
 from fastgo.assets.storage import Progress
 from fastgo.errors import InvalidFileError, UnsupportedModelError
-from fastgo.models.architectures import get_architecture
+from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig
 
 
@@ -93,7 +93,7 @@ def check_complete(source: Source) -> None:
         UnsupportedModelError: one that the architecture does not know; leaving it out would change the answers.
     """
     shapes = {tensor.name: tensor.shape for tensor in source.tensors}
-    expected = dict(get_architecture(source.config.architecture).expected_shapes(source.config))
+    expected = dict(ARCHITECTURES[source.config.architecture].expected_shapes(source.config))
     for name in shapes:
         if name not in expected:
             raise UnsupportedModelError(

@@ -17,7 +17,6 @@ from fastgo.engine.exact_head import open_exact_head
 from fastgo.engine.weights_check import check_weights
 from fastgo.errors import UsageError
 from fastgo.graph.lower import Memory
-from fastgo.models.architectures import get_architecture
 from fastgo.models.config import RopeConfig
 from fastgo.models.rope import rope_frequencies
 from fastgo.ops.cache_format import check_cache_format, default_cache_format
@@ -44,7 +43,6 @@ class Engine:
         self.device = device
         self.folder = folder
         self.config = folder.config
-        self.architecture = get_architecture(self.config.architecture)
         self.cache_dtype = cache_dtype or default_cache_format(entry.format for entry in folder.tensors.values())
         check_weights(folder)
         shards = [device.map_file(str(folder.shard_path(i))) for i in range(len(folder.manifest.shards))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastgo.graph.dag import Graph, Storage, Tensor
-from fastgo.models.architectures import get_architecture
+from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig
 from fastgo.models.forward import Forward, LayerCache, Product
 from fastgo.ops.copy import COPY
@@ -73,4 +73,4 @@ def add_forward_pass(
         output_rows=output_rows,
         product=product,
     )
-    return get_architecture(config.architecture).forward(forward)
+    return ARCHITECTURES[config.architecture].forward(forward)

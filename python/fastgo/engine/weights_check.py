@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.errors import InvalidFileError
-from fastgo.models.architectures import get_architecture
+from fastgo.models.architectures import ARCHITECTURES
 
 
 def check_weights(folder: ModelFolder) -> None:
     """Raises InvalidFileError unless each weight is there, in the right shape, and vectors are float32."""
     tensors = folder.tensors
-    for name, shape in get_architecture(folder.config.architecture).expected_shapes(folder.config):
+    for name, shape in ARCHITECTURES[folder.config.architecture].expected_shapes(folder.config):
         if name not in tensors:
             raise InvalidFileError(f"{folder.path}: weight {name} is missing", hint="import the model again")
         if tuple(tensors[name].shape) != shape:

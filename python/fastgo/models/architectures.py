@@ -1,11 +1,13 @@
-"""The table of architectures: each one's forward pass and which norms its layers have."""
+"""The table of architectures: each one's forward pass and which norms its layers have.
+
+A config that passed assets/config_checks.py has an architecture of this table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fastgo.errors import UnsupportedModelError
 from fastgo.graph.dag import Tensor
 from fastgo.models.config import ModelConfig
 from fastgo.models.forward import Forward
@@ -73,11 +75,3 @@ ARCHITECTURES = {
     "qwen3": Architecture(qwen3, _PRE_NORMS, has_head_norm=True),
     "qwen3moe": Architecture(qwen3moe, _PRE_NORMS, has_head_norm=True),
 }
-
-
-def get_architecture(name: str) -> Architecture:
-    """Raises UnsupportedModelError for an unknown name."""
-    if name not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise UnsupportedModelError(f"architecture {name[:40]!r} is not supported; supported: {known}")
-    return ARCHITECTURES[name]
