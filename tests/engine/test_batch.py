@@ -110,7 +110,7 @@ def test_prompts_that_can_t_be_run(gemma_engine: Engine, prompts: list[list[int]
 
 def test_weights_that_give_no_finite_logits(gemma_engine: Engine) -> None:
     batch = Batch(gemma_engine, 1, 32)
-    batch._drawn(0, 0)  # history starts as token 0
+    batch._state.drawn(0)  # history starts as token 0
     batch._state.history[0, 0] = -1
     with pytest.raises(DeviceError, match="no finite logits"):
-        batch._drawn(0, 0)
+        batch._state.drawn(0)

@@ -17,7 +17,7 @@ from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.sampling import Sampling
 from fastgo.engine.steps import LogProbabilities, Output, State, StepBuilder
-from fastgo.errors import DeviceError, UsageError
+from fastgo.errors import UsageError
 
 MAX_SEQUENCES = 64
 
@@ -47,11 +47,9 @@ class Batch:
     """
 
     def __init__(self, engine: Engine, num_sequences: int, context: int) -> None:
-        limit = engine.config.max_position_embeddings
         if not 1 <= num_sequences <= MAX_SEQUENCES:
             raise UsageError(f"{num_sequences} sequences, expected 1 to {MAX_SEQUENCES}")
-        if not 1 <= context <= limit:
-            raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
+        engine.check_context(context)
         self.context = context
         self.num_sequences = num_sequences
         self._engine = engine
@@ -112,7 +110,7 @@ class Batch:
         for index, row in enumerate(done.rows):
             if row not in kept:
                 continue
-            row.token = self._drawn(row.sequence, row.length)
+            row.token = self._state.drawn(row.length, row.sequence)
             self.log_probabilities[row.sequence] = self._state.log_probabilities(samplings[row.sequence], index)
             row.length += 1
             row.drawn += 1
@@ -137,7 +135,7 @@ class Batch:
             self._state.sequences[: len(part)] = sequence
             self._engine.device.submit([step.program]).wait()
         self.log_probabilities[sequence] = self._state.log_probabilities(sampling)
-        return _Row(sequence, len(ids), self._drawn(sequence, len(ids) - 1))
+        return _Row(sequence, len(ids), self._state.drawn(len(ids) - 1, sequence))
 
     def _submit(self, rows: list[_Row]) -> _Pass:
         """Starts the pass over the last tokens of `rows`; only while nothing runs."""
@@ -154,9 +152,3 @@ class Batch:
 
     def _goes_on(self, row: _Row, max_tokens: int, stop_ids: Collection[int]) -> bool:
         return row.drawn < max_tokens and row.length < self.context and row.token not in stop_ids
-
-    def _drawn(self, sequence: int, position: int) -> int:
-        token = int(self._state.history[sequence, position])
-        if token < 0:
-            raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
-        return token

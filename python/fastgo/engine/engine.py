@@ -54,6 +54,12 @@ class Engine:
         self.rope = self._rope_table(self.config.rope)
         self.local_rope = self._rope_table(self.config.local_rope) if self.config.local_rope else None
 
+    def check_context(self, context: int) -> None:
+        """Raises UsageError unless the model can hold so many tokens."""
+        limit = self.config.max_position_embeddings
+        if not 1 <= context <= limit:
+            raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
+
     def check_ids(self, ids: Sequence[int], room: int) -> None:
         """Raises UsageError unless there are ids, all of the vocabulary, and not more than `room`."""
         if not len(ids):

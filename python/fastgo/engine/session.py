@@ -18,7 +18,7 @@ from fastgo.engine.kv_cache import KvCache, cache_capacity
 from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.sampling import Sampling
 from fastgo.engine.steps import LogProbabilities, Output, State, Step, StepBuilder, read_floats
-from fastgo.errors import DeviceError, UsageError
+from fastgo.errors import UsageError
 
 _MAX_LOGITS_BYTES = 64 << 20  # of one pass that leaves the logits of all its rows
 
@@ -31,10 +31,8 @@ class Session:
 
     def __init__(self, engine: Engine, context: int | None = None) -> None:
         self._engine = engine
-        limit = engine.config.max_position_embeddings
-        if context is not None and not 1 <= context <= limit:
-            raise UsageError(f"context is {context} tokens, expected 1 to {limit}, the model's own limit")
-        self.context = context or limit
+        self.context = engine.config.max_position_embeddings if context is None else context
+        engine.check_context(self.context)
         self.tokens: list[int] = []
         self.log_probabilities: LogProbabilities | None = None
         self._state = State(engine.device, self.context)
@@ -112,9 +110,7 @@ class Session:
         depth = 1 if parallel_width(self._engine.device.info) == 1 or sampling.logprobs is not None else 2
         try:
             for count in range(1, max_tokens + 1):
-                token = int(self._state.history[0, len(self.tokens) - 1])
-                if token < 0:
-                    raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
+                token = self._state.drawn(len(self.tokens) - 1)
                 self.log_probabilities = self._state.log_probabilities(sampling)
                 full = len(self.tokens) >= self.context
                 last = count == max_tokens or full or token in stop_ids

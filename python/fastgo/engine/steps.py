@@ -22,6 +22,7 @@ from fastgo.engine.exact_head import MOST_WANTED
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
 from fastgo.engine.sampling import Sampling
+from fastgo.errors import DeviceError
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
 from fastgo.graph.passes import run_passes
@@ -70,7 +71,7 @@ class State:
 
     `tokens`, `positions` and `sequences` (MAX_ROWS,) are a pass's input; a sampled token and its position go
     to their first element, so that decode feeds itself (of every row, to the row's own). `history` (num_sequences,
-    max_positions) holds the token sampled at each position; `parameters` (num_sequences, PARAMETER_WORDS); `wanted`
+    max_positions) holds the token sampled after each position; `parameters` (num_sequences, PARAMETER_WORDS); `wanted`
     (1,) is how many logits the only sequence needs. What `extras` need is there once `expect` was told.
     """
 
@@ -117,6 +118,13 @@ class State:
             np.frombuffer(memoryview(self.buffers["wanted"]), np.uint32)[0] = sampling.wanted_logits
         if self.extras.adjusts and self._adjustments is not None:
             self._adjustments.set(sampling, prompt, sequence)
+
+    def drawn(self, position: int, sequence: int = 0) -> int:
+        """The token that was sampled after `position`. Raises DeviceError if no logit was finite."""
+        token = int(self.history[sequence, position])
+        if token < 0:
+            raise DeviceError("the model gave no finite logits", hint="`fastgo verify` checks the weights")
+        return token
 
     def log_probabilities(self, sampling: Sampling, row: int = 0) -> LogProbabilities | None:
         """Of the token that row `row` of the latest pass drew, as many as asked for; only while nothing runs."""
