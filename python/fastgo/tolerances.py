@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastgo.assets.quant import get_format
+from fastgo.ops import attention_tile
 from fastgo.ops.vector_tuning import TILE_FORMATS
 
 # By operation and by what the kernel computes with. Attention: of scores around 100, whose rounding is that of the
@@ -80,7 +81,7 @@ TINY_MODEL_LOGITS = 1e-4  # float32 weights against transformers, largest absolu
 
 def attention_precision(instruction_set: str, cache: str, head_dim: int, rows: int, is_wide: bool = False) -> str:
     """What attention computes with: a key of KERNELS. `is_wide`: with a GPU's kernels, on matrix units."""
-    if is_wide and rows > 16 and cache != "float32" and head_dim in (64, 80, 96, 128, 192, 256):
+    if is_wide and rows >= attention_tile.FEWEST_ROWS and cache != "float32" and head_dim in attention_tile.HEAD_DIMS:
         return "bfloat16" if cache == "bfloat16" else "float16"
     if is_wide and rows > 1 and cache in ("float16", "bfloat16") and head_dim in (64, 128):
         return cache

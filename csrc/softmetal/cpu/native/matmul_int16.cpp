@@ -66,10 +66,6 @@ struct Integers<Q8_SPLIT> {
     return join(load_nibbles(p.low, block), load_nibbles(p.high, block));
   }
 };
-template <>
-struct Integers<Q8_HIGH> {
-  static Halves load(const Planes& p, std::uint64_t block) { return load_nibbles(p.high, block); }
-};
 struct FiveBits {
   static Halves load(const Planes& p, std::uint64_t block) {
     return add_high_bits(load_nibbles(p.low, block), word_at(p.high, block), 16);

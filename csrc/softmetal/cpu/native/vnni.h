@@ -216,15 +216,6 @@ struct Vnni<Q4_K> : VnniSuper<false> {};
 template <>
 struct Vnni<Q5_K> : VnniSuper<true> {};
 
-template <>
-struct Vnni<Q8_HIGH> {
-  static Quad quad(const Planes& p, std::uint64_t block) { return load_quad(p.high, block); }
-  static GroupAffine affine(const Planes& p, std::uint64_t block, __mmask8 present) {
-    const __m256 scale = halves_at(p.scales, block, present);
-    return {_mm256_mul_ps(scale, _mm256_set1_ps(16.0f)), _mm256_mul_ps(scale, _mm256_set1_ps(-120.5f))};
-  }
-};
-
 // Two registers of nibbles joined to bytes.
 template <>
 struct Vnni<Q8_SPLIT> {

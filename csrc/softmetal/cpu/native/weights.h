@@ -79,18 +79,6 @@ struct Q8_SPLIT {
   static Affine affine(const Planes& p, std::uint64_t block) { return {half_at(p.scales, block), 0.0f}; }
 };
 
-// The high nibbles' part of Q8_SPLIT, as if the low nibbles were 7.5.
-struct Q8_HIGH {
-  static constexpr std::int32_t zero = 0;
-  static void integers(const Planes& p, std::uint64_t block, std::int32_t* q) {
-    unpack_nibbles(p.high + block * 16, q);
-  }
-  static Affine affine(const Planes& p, std::uint64_t block) {
-    const float scale = half_at(p.scales, block);
-    return {16.0f * scale, -120.5f * scale};
-  }
-};
-
 struct Q4_0 {
   static constexpr std::int32_t zero = 8;
   static void integers(const Planes& p, std::uint64_t block, std::int32_t* q) { unpack_nibbles(p.low + block * 16, q); }
