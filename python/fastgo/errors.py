@@ -27,7 +27,7 @@ class UsageError(FastgoError):
     """An option or argument that makes no sense."""
 
     exit_code = 2
-    usual_hint = "--help describes every option"
+    usual_hint = "--help describes every command and option"
 
 
 class ModelNotFoundError(FastgoError):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
+from click import ClickException
 
 import fastgo
 from fastgo import switches
@@ -21,11 +22,17 @@ from fastgo.cli.pull import pull
 from fastgo.cli.remove import remove, show_cache
 from fastgo.cli.run import run
 from fastgo.cli.verify import verify
-from fastgo.errors import INTERRUPTED_EXIT_CODE, UNEXPECTED_EXIT_CODE, FastgoError
+from fastgo.errors import INTERRUPTED_EXIT_CODE, UNEXPECTED_EXIT_CODE, FastgoError, UsageError
 
 
 class _Commands(typer.core.TyperGroup):
-    """Every command runs inside `invoke`, so errors are reported alike for all of them."""
+    """Every command runs inside `invoke`, so errors are reported alike for all of them, those of typer too."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **options)
+        except Exception as error:
+            raise _reported(error) from None
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -43,8 +50,11 @@ class _Commands(typer.core.TyperGroup):
 
 def _reported(error: Exception) -> Exception:
     """Shows `error` unless typer does so itself; returns what to raise in its place."""
-    if isinstance(error, (typer.Exit, typer.Abort)) or hasattr(error, "format_message"):
+    # The last one, which older versions of click don't have, shows the help.
+    if isinstance(error, (typer.Exit, typer.Abort)) or type(error).__name__ == "NoArgsIsHelpError":
         return error
+    if isinstance(error, ClickException):
+        error = UsageError(error.format_message().rstrip("."))
     if isinstance(error, FastgoError):
         ui.error(error.message, error.hint)
         return typer.Exit(error.exit_code)
@@ -60,6 +70,7 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # click does
     pretty_exceptions_enable=False,
     help="Runs open language models on the machine in front of you.",
     context_settings={"help_option_names": ["-h", "--help"]},
