@@ -1,6 +1,6 @@
 // How each weight format is read: 32 consecutive weights of one row as float32.
 //
-// A tensor is a run of planes (low bits, high bits, scales, ...); WeightPlanes says where each starts, in units of 64
+// A tensor is a run of planes (low bits, high bits, scales, ...); `planes` says where each starts, in units of 64
 // bytes from the tensor's start. The planes of every format are described in python/fastgo/assets/quant.py. All
 // planes are dense, so one index, the block's number counted over the whole tensor, finds a block in each of them.
 // The order of operations is that of the GGUF reference, so values agree with it to the bit.
