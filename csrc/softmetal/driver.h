@@ -127,7 +127,8 @@ class Driver {
   // Zeroed memory, aligned to placement_alignment at least; false if there is not enough.
   virtual bool allocate(std::uint64_t length, Storage storage, Memory* memory) = 0;
   virtual void free(const Memory& memory) = 0;
-  // Makes the caller's pages usable by the device; they stay the caller's.
+  // Makes the caller's pages usable by the device; they stay the caller's. While a program is replayed that reads them,
+  // and nothing on the device writes them, nobody else may: a driver may have copies in another order.
   virtual bool import_host(void* pointer, std::uint64_t length, Memory* memory) = 0;
   virtual void release_import(const Memory& memory) = 0;
 

@@ -3,9 +3,12 @@
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "kernels.h"
+#include "softmetal/cpu/kept_memory.h"
 #include "softmetal/cpu/overrides.h"
 #include "softmetal/cpu/pipeline.h"
 #include "softmetal/cpu/program.h"
@@ -46,9 +49,9 @@ std::uint32_t run_triple(std::size_t count) {
 }
 
 void register_all() {
-  cpu::register_override("triple_plus_one", "low", 10, yes, native_triple<10>);
-  cpu::register_override("triple_plus_one", "middle", 20, yes, native_triple<20>);
-  cpu::register_override("triple_plus_one", "high", 30, no, native_triple<30>);
+  cpu::register_override("triple_plus_one", "low", 10, yes, {native_triple<10>});
+  cpu::register_override("triple_plus_one", "middle", 20, yes, {native_triple<20>});
+  cpu::register_override("triple_plus_one", "high", 30, no, {native_triple<30>});
 }
 
 // The error of a command buffer that `encode` makes fail.
@@ -138,7 +141,7 @@ TEST(programs_of_many_stages_run_each_piece_once) {
       commands.push_back(fill(memory, 0, memory.size(), static_cast<std::uint8_t>(stage)));
       commands.push_back(fill(memory, 10 * stage, 10, 200));
     }
-    const cpu::CpuProgram program(commands, threads);
+    const cpu::CpuProgram program(commands, threads, nullptr);
     CHECK_EQUAL(program.stage_count(), 100u);
     cpu::FaultSink faults;
     for (int i = 0; i < 20; ++i) pool.run({&program, &program}, faults);
@@ -154,7 +157,7 @@ TEST(pieces_cover_a_dispatch_whatever_its_size) {
     for (const std::size_t length : {1u, 262'144u, 262'145u, 9'999'999u}) {
       std::vector<softmetal::Command> commands = {fill(memory, 0, length, 1), fill(memory, 0, length, 2)};
       commands[1].barrier = false;
-      const cpu::CpuProgram program(commands, threads);
+      const cpu::CpuProgram program(commands, threads, nullptr);
       CHECK_EQUAL(program.stage_count(), 1u);
       std::uint64_t pieces = 0;
       for (unsigned thread = 0; thread < threads; ++thread) pieces += program.pieces_of(0, thread);
@@ -202,7 +205,7 @@ TEST(what_kernels_want_prepared_is_made_once_a_stage) {
     commands[i].buffers[1] = reinterpret_cast<std::uint64_t>(sums.data() + i * size);
   }
   cpu::ThreadPool pool(2);
-  const cpu::CpuProgram program(commands, 2);
+  const cpu::CpuProgram program(commands, 2, nullptr);
   CHECK_EQUAL(program.stage_count(), 4u);
   cpu::FaultSink faults;
   pool.run({&program, &program}, faults);
@@ -210,6 +213,63 @@ TEST(what_kernels_want_prepared_is_made_once_a_stage) {
   for (std::size_t i = 0; i < sums.size(); ++i) {
     CHECK_EQUAL(sums[i], size * (size - 1) / 2 + size * (i < 2 * size ? 1u : 11u));
   }
+}
+
+// A kernel that counts its runs in what it keeps of its first buffer and leaves the count in its second; 0 without.
+const cpu::Keeping a_count{[](const cpu::Launch&) -> std::uint64_t { return sizeof(std::uint32_t); }, 1, {0}};
+
+void count_runs(const cpu::Launch& launch, std::uint64_t, std::uint64_t) {
+  auto* kept = reinterpret_cast<std::uint32_t*>(launch.kept[0]);
+  *static_cast<std::uint32_t*>(launch.buffers[1]) = kept ? ++*kept : 0;
+}
+
+struct Counter {
+  Counter(const void* source, cpu::KeptMemory* kept) {
+    pipeline.native = {&count_runs, nullptr, &a_count};
+    softmetal::Command command;
+    command.pipeline = &pipeline;
+    command.threads_per_grid = command.threadgroups_per_grid = command.threads_per_threadgroup = {1, 1, 1};
+    command.buffers[0] = reinterpret_cast<std::uint64_t>(source);
+    command.buffers[1] = reinterpret_cast<std::uint64_t>(count.get());
+    program = std::make_unique<cpu::CpuProgram>(std::vector<softmetal::Command>{command}, 1, kept);
+  }
+
+  // The count after some runs.
+  std::uint32_t after(int runs) const {
+    cpu::ThreadPool pool(1);
+    cpu::FaultSink faults;
+    for (int i = 0; i < runs; ++i) {
+      program->count_run();
+      pool.run({program.get()}, faults);
+    }
+    return *count;
+  }
+
+  cpu::CpuPipeline pipeline;
+  std::unique_ptr<std::uint32_t> count = std::make_unique<std::uint32_t>(0);
+  std::unique_ptr<cpu::CpuProgram> program;
+};
+
+TEST(kernels_keep_what_they_make_of_pages_that_do_not_change) {
+  const std::vector<std::uint32_t> lent(64), own(64);
+  cpu::KeptMemory kept(1 << 20), full(3);
+  for (cpu::KeptMemory* memory : {&kept, &full}) memory->add_source(lent.data(), lent.size() * sizeof lent[0]);
+  std::uint32_t first = 0;
+  {
+    const Counter one(&lent[10], &kept), same(&lent[10], &kept), other(&lent[11], &kept);
+    CHECK_EQUAL(one.after(1), 0u);  // not yet
+    first = one.after(99);
+    CHECK_EQUAL(first > 0 && first < 100, true);
+    CHECK_EQUAL(one.after(10), first + 10);
+    CHECK_EQUAL(same.after(100), 2 * first + 10);
+    CHECK_EQUAL(other.after(100), first);
+  }
+  CHECK_EQUAL(Counter(&lent[10], &kept).after(100), first);  // given back, and zeroed when taken anew
+  CHECK_EQUAL(Counter(&own[10], &kept).after(100), 0u);
+  CHECK_EQUAL(Counter(&lent[10], nullptr).after(100), 0u);
+  CHECK_EQUAL(Counter(&lent[10], &full).after(100), 0u);
+  kept.remove_source(lent.data());
+  CHECK_EQUAL(Counter(&lent[10], &kept).after(100), 0u);
 }
 
 TEST(idle_threads_use_no_processor_time) {

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -277,6 +278,13 @@ class Bench:
         self.tensors[name] = tensor
         self._memory[tensor] = Memory(buffer, 0, content.size)
 
+    def map_weights(self, folder: Path) -> None:
+        """Puts the weights, with their guards, into files of a folder and maps them, as a model's are."""
+        for tensor in (t for t in self.tensors.values() if t.storage is Storage.WEIGHT):
+            memory, path = self._memory[tensor], folder / tensor.name
+            path.write_bytes(memoryview(memory.buffer))
+            self._memory[tensor] = Memory(self.device.map_file(str(path)), 0, memory.nbytes)
+
     def write(self, name: str, value: Array) -> None:
         """New content of an input."""
         memory = self._memory[self.tensors[name]]
@@ -334,9 +342,11 @@ def run_wide_to_bfloat(op: str, inputs: Mapping[str, Input], attributes: Attribu
     return {**results, "y": from_bfloat(results["y"])}
 
 
-def prepared(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> Bench:
-    """A bench with one operation, ready to run."""
+def prepared(op: str, inputs: Mapping[str, Input], attributes: Attributes, folder: Path | None = None) -> Bench:
+    """A bench with one operation, ready to run; with a `folder`, weights are mapped from files in it."""
     bench = Bench(inputs)
+    if folder is not None:
+        bench.map_weights(folder)
     bench.prepare(_BUILDERS[op](bench.graph, bench.tensors, attributes))
     return bench
 
@@ -359,12 +369,6 @@ def random_weight(format: str, rows: int, columns: int, seed: int = 0) -> Weight
             bounds = np.iinfo(plane.dtype)
             plane[...] = rng.integers(bounds.min, bounds.max, plane.shape, endpoint=True)
     return Weight(format, (rows, columns), planar)
-
-
-def random_experts(format: str, num_experts: int, outputs: int, columns: int, seed: int = 0) -> Weight:
-    """A stack of random matrices."""
-    flat = random_weight(format, num_experts * outputs, columns, seed)
-    return Weight(format, (num_experts, outputs, columns), flat.planar)
 
 
 def random_rows(seed: int, *shape: int) -> npt.NDArray[np.float32]:

@@ -10,8 +10,14 @@ import pytest
 from fastgo import tolerances
 from fastgo.assets.quant import GGUF_FORMATS
 from fastgo.ops import cases, moe_combine, moe_group, moe_matmul, moe_matmul_glu, moe_route
-from harness import OWN_FORMATS, Array, Weight, error, random_experts, random_rows, run, run_wide
+from harness import OWN_FORMATS, Array, Weight, error, random_rows, random_weight, run, run_wide
 from variants import Variant
+
+
+def random_experts(format: str, num_experts: int, outputs: int, columns: int, seed: int = 0) -> Weight:
+    """A stack of random matrices."""
+    flat = random_weight(format, num_experts * outputs, columns, seed)
+    return Weight(format, (num_experts, outputs, columns), flat.planar)
 
 
 def forms(variant: Variant, grouped: bool) -> tuple[Callable[..., Any], ...]:

@@ -3,6 +3,7 @@
 
 #include "softmetal/cpu/executor.h"
 #include "softmetal/cpu/fault.h"
+#include "softmetal/cpu/kept_memory.h"
 #include "softmetal/cpu/machine.h"
 #include "softmetal/cpu/memory.h"
 #include "softmetal/cpu/overrides.h"
@@ -15,6 +16,7 @@ namespace softmetal::cpu {
 namespace {
 
 constexpr std::uint64_t cpu_registry_id = 1;
+constexpr std::uint64_t kept_part = 8;  // of the memory, one part at most is for what kernels keep
 
 unsigned thread_count(const Environment& environment) {
   return environment.threads ? environment.threads : physical_cores();
@@ -35,7 +37,10 @@ DeviceInfo describe_machine(const Environment& environment) {
 class CpuDriver final : public Driver {
  public:
   explicit CpuDriver(const Environment& environment)
-      : environment_(environment), info_(describe_machine(environment)), executor_(thread_count(environment)) {
+      : environment_(environment),
+        info_(describe_machine(environment)),
+        kept_(physical_memory() / kept_part),
+        executor_(thread_count(environment)) {
     throw_kernel_faults();
   }
 
@@ -44,17 +49,19 @@ class CpuDriver final : public Driver {
   bool allocate(std::uint64_t length, Storage, Memory* memory) override {
     void* pointer = length <= info_.max_buffer_length ? allocate_memory(length) : nullptr;
     if (!pointer) return false;
-    return import_host(pointer, length, memory);
+    *memory = memory_at(pointer, length);
+    return true;
   }
 
   void free(const Memory& memory) override { free_memory(memory.host, memory.length); }
 
   bool import_host(void* pointer, std::uint64_t length, Memory* memory) override {
-    *memory = {pointer, reinterpret_cast<std::uint64_t>(pointer), length};
+    *memory = memory_at(pointer, length);
+    kept_.add_source(pointer, length);
     return true;
   }
 
-  void release_import(const Memory&) override {}
+  void release_import(const Memory& memory) override { kept_.remove_source(memory.host); }
 
   std::unique_ptr<ShaderLibrary> find_library(const std::string& source, std::string* error) override {
     const CompiledShader* shader = find_shader(source);
@@ -88,8 +95,8 @@ class CpuDriver final : public Driver {
     return pipeline;
   }
 
-  std::unique_ptr<Program> make_program(const std::vector<Command>& commands, bool) override {
-    return std::make_unique<CpuProgram>(commands, executor_.threads());
+  std::unique_ptr<Program> make_program(const std::vector<Command>& commands, bool replayed) override {
+    return std::make_unique<CpuProgram>(commands, executor_.threads(), replayed ? &kept_ : nullptr);
   }
 
   std::unique_ptr<Queue> make_queue() override { return executor_.make_queue(); }
@@ -100,8 +107,13 @@ class CpuDriver final : public Driver {
   }
 
  private:
+  static Memory memory_at(void* pointer, std::uint64_t length) {
+    return {pointer, reinterpret_cast<std::uint64_t>(pointer), length};
+  }
+
   Environment environment_;
   DeviceInfo info_;
+  KeptMemory kept_;
   Executor executor_;
 };
 

@@ -129,6 +129,7 @@ void Executor::run_programs(QueueState& queue) {
   std::vector<const CpuProgram*> programs;
   for (; queue.next_step < steps.size() && steps[queue.next_step].kind == Step::Kind::run; ++queue.next_step) {
     programs.push_back(static_cast<const CpuProgram*>(steps[queue.next_step].program.get()));
+    programs.back()->count_run();
   }
   if (!queue.fault.empty()) return;
   FaultSink faults;

@@ -30,6 +30,7 @@ struct Launch {
   const ConstantValue* constants;
   unsigned char* prepared = nullptr;  // what the kernel's Preparation filled, 64-byte aligned; null if there is none
   std::uint64_t prepared_bytes = 0;
+  unsigned char* const* kept = nullptr;  // what the kernel's Keeping asked for, a source each; null where there is none
 };
 
 // One threadgroup. `threads` is smaller than dispatched at the edge of a dispatchThreads grid.
@@ -50,6 +51,16 @@ struct Preparation {
   std::uint64_t (*units)(const Launch&);  // what `run` counts in
   RunRange run;                           // fills launch.prepared
   int source;                             // index of the buffer that it reads
+};
+
+// What a native kernel makes of buffers that do not change, and keeps: weights in the order in which it reads them. It
+// gets memory for that, zeroed at first, once a program has run some times; later runs and other programs find there
+// what it has left.
+inline constexpr int most_kept = 2;
+struct Keeping {
+  std::uint64_t (*bytes)(const Launch&);  // of memory for each source; 0 if this launch keeps nothing
+  int count;
+  int sources[most_kept];  // indices of the buffers
 };
 
 struct Kernel {

@@ -46,11 +46,11 @@ int rank_limit(Registry& r, const std::string& isa) {
 
 }  // namespace
 
-void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(), RunRange run,
-                       const Preparation* preparation) {
+void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(),
+                       const ChosenOverride& kernel) {
   Registry& r = registry();
   std::lock_guard<std::mutex> lock(r.mutex);
-  r.overrides.push_back({kernel_name, isa, rank, supported, {run, preparation}});
+  r.overrides.push_back({kernel_name, isa, rank, supported, kernel});
 }
 
 namespace {

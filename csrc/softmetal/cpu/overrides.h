@@ -9,14 +9,14 @@
 namespace softmetal::cpu {
 
 // `isa`: the name that FASTGO_CPU_ISA knows, e.g. "avx2"; `rank` orders instruction sets, higher is better;
-// `supported` says whether this machine can run it. Strings and `preparation` live as long as the process.
-void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(), RunRange run,
-                       const Preparation* preparation = nullptr);
-
+// `supported` says whether this machine can run it. What is pointed to lives as long as the process.
 struct ChosenOverride {
   RunRange run = nullptr;
   const Preparation* preparation = nullptr;
+  const Keeping* keeping = nullptr;
 };
+void register_override(const char* kernel_name, const char* isa, int rank, bool (*supported)(),
+                       const ChosenOverride& kernel);
 
 // The best registered kernel that the machine supports and `environment` allows; nulls if there is none.
 ChosenOverride choose_override(const char* kernel_name, const Environment& environment);

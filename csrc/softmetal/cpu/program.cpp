@@ -15,6 +15,9 @@ constexpr std::uint64_t blit_block = 256 * 1024;  // bytes of a copy or fill in 
 constexpr std::uint64_t native_pieces_per_thread = 3;
 constexpr std::uint64_t shader_pieces_per_thread = 8;
 
+// Before a program's kernels keep anything: what runs a few times only would not earn the memory back.
+constexpr std::uint32_t runs_before_keeping = 8;
+
 Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
@@ -55,10 +58,16 @@ void run_blit(const Work& work, const Piece& piece) {
 
 }  // namespace
 
-CpuProgram::CpuProgram(const std::vector<Command>& commands, unsigned threads)
-    : threads_(threads), works_(commands.size()), barrier_(commands.size()), first_piece_(1, 0) {
+CpuProgram::CpuProgram(const std::vector<Command>& commands, unsigned threads, KeptMemory* kept)
+    : threads_(threads),
+      works_(commands.size()),
+      barrier_(commands.size()),
+      first_piece_(1, 0),
+      kept_memory_(kept),
+      kept_(commands.size()) {
   for (std::size_t i = 0; i < commands.size(); ++i) {
     add_work(commands[i], works_[i]);
+    works_[i].launch.kept = kept_[i].data();
     barrier_[i] = commands[i].barrier;
   }
   for (std::size_t first = 0; first < works_.size();) first = plan_stage(first);
@@ -86,6 +95,25 @@ void CpuProgram::add_work(const Command& command, Work& work) {
   work.launch.constants = work.pipeline->constants.data();
   const Extent& groups = command.threadgroups_per_grid;
   work.units = std::uint64_t{groups.x} * groups.y * groups.z;
+  const Keeping* keeping = work.pipeline->native.keeping;
+  if (keeping) work.kept_bytes = keeping->bytes(work.launch);
+}
+
+void CpuProgram::count_run() const {
+  if (runs_ <= runs_before_keeping && ++runs_ > runs_before_keeping && kept_memory_) start_keeping();
+}
+
+void CpuProgram::start_keeping() const {
+  for (std::size_t w = 0; w < works_.size(); ++w) {
+    const Work& work = works_[w];
+    if (work.kept_bytes == 0) continue;
+    const Keeping& keeping = *work.pipeline->native.keeping;
+    for (int i = 0; i < keeping.count; ++i) {
+      std::shared_ptr<unsigned char> memory = kept_memory_->find(work.buffers[keeping.sources[i]], work.kept_bytes);
+      kept_[w][i] = memory.get();
+      kept_owners_.push_back(std::move(memory));
+    }
+  }
 }
 
 // The work after those of the stage that begins with `first_work`: at a barrier, or where pieces get too many.

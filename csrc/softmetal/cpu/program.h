@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "softmetal/cpu/fault.h"
+#include "softmetal/cpu/kept_memory.h"
 #include "softmetal/cpu/memory.h"
 #include "softmetal/cpu/pipeline.h"
 
@@ -31,6 +32,7 @@ struct Work {
   std::uint8_t value = 0;
   std::uint64_t units = 0;            // threadgroups, or blocks of a copy or fill
   std::uint64_t prepared_offset = 0;  // in the program's memory for what is prepared, bytes
+  std::uint64_t kept_bytes = 0;       // of what its kernel keeps of each source
 };
 
 struct Piece {
@@ -46,7 +48,11 @@ struct FreeMemory {
 
 class CpuProgram final : public Program {
  public:
-  CpuProgram(const std::vector<Command>& commands, unsigned threads);
+  // `kept`: where kernels may keep what they make of buffers that do not change; null: nowhere.
+  CpuProgram(const std::vector<Command>& commands, unsigned threads, KeptMemory* kept);
+
+  // To be called before each run, by the one thread that starts all runs.
+  void count_run() const;
 
   std::uint32_t stage_count() const { return stage_count_; }
   std::uint64_t piece_count() const { return pieces_.size(); }
@@ -71,6 +77,7 @@ class CpuProgram final : public Program {
   std::size_t stage_end(std::size_t first_work) const;
   void plan_preparations(std::size_t first_work, std::size_t last_work);
   void allocate_prepared();
+  void start_keeping() const;
   void add_stage(const std::vector<std::vector<Piece>>& of_thread);
   void run(const Piece& piece, const FaultSink& faults) const;
 
@@ -82,6 +89,12 @@ class CpuProgram final : public Program {
   std::vector<std::uint64_t> first_piece_;  // [stage * threads + thread], and the total at the end
   std::uint64_t prepared_bytes_ = 0;        // of the stage that prepares most; stages follow each other in one memory
   std::unique_ptr<unsigned char, FreeMemory> prepared_;
+
+  // What a program keeps changes between its runs, though not what it computes.
+  KeptMemory* kept_memory_;
+  mutable std::uint32_t runs_ = 0;
+  mutable std::vector<std::array<unsigned char*, most_kept>> kept_;  // a work
+  mutable std::vector<std::shared_ptr<unsigned char>> kept_owners_;
 };
 
 }  // namespace softmetal::cpu

@@ -1,16 +1,15 @@
-// Inputs of a few rows (several sequences decoded together) as the right operands of AMX, eight rows at a time.
+// Inputs of a few rows (several sequences decoded together) as the left operands of AMX, eight rows at a time.
 //
 // Inputs have 16 bits and a scale for each quad, four blocks of a row: x = scale * (256 high + low). Of the sixteen
-// columns of an operand, 2 m holds the high bytes of row m and 2 m + 1 the low ones; rows and columns that don't exist
-// are zero.
+// rows of an operand, m holds the high bytes of row m and 8 + m the low ones; rows and columns that don't exist are
+// zero.
 #pragma once
 
-#include "cpu/native/few_rows.h"
+#include "cpu/native/packed_weights_amx.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-constexpr std::uint32_t quad_blocks = 4;
-constexpr std::size_t operand_bytes = 512;  // of a block of 32 columns: 8 rows of 16 columns of 4 bytes
+constexpr std::size_t operand_bytes = 512;  // of a block of 32 columns
 
 inline std::uint32_t row_groups(std::uint32_t rows) { return (rows + rows_together - 1) / rows_together; }
 inline std::uint32_t whole_quads(std::uint32_t blocks) { return (blocks + quad_blocks - 1) / quad_blocks; }
@@ -18,16 +17,17 @@ inline std::uint32_t whole_quads(std::uint32_t blocks) { return (blocks + quad_b
 // Eight rows' inputs in memory of `bytes`, a multiple of 64.
 struct LaneInputs {
   std::int8_t* operands;  // a block
-  float* sums;            // two blocks, 16: in a row's first column of the first over 256, in its second of the second
-  float* scales;          // a quad, 16: of the columns
+  float* sums;            // a block, 8: of the rows' integers
+  float* scales;          // a quad, 8
 
   LaneInputs(unsigned char* memory, std::uint32_t blocks)
       : operands(reinterpret_cast<std::int8_t*>(memory)),
         sums(reinterpret_cast<float*>(memory + whole_quads(blocks) * quad_blocks * operand_bytes)),
-        scales(sums + whole_quads(blocks) * quad_blocks / 2 * lane_count) {}
+        scales(sums + whole_quads(blocks) * quad_blocks * rows_together) {}
 
   static std::size_t bytes(std::uint32_t blocks) {
-    return whole_quads(blocks) * (quad_blocks * operand_bytes + 3 * lane_count * sizeof(float));
+    const std::size_t quad_bytes = quad_blocks * operand_bytes + (quad_blocks + 1) * rows_together * sizeof(float);
+    return (whole_quads(blocks) * quad_bytes + 63) / 64 * 64;
   }
 
   // The `present` blocks of quad `quad` of row `lane`; with none, zeros.
@@ -44,27 +44,21 @@ struct LaneInputs {
       store(_mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2], inverse)),
             _mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2 + 1], inverse)), quad * quad_blocks + b, lane);
     }
-    scales[quad * lane_count + lane * 2] = largest / 32512.0f * 256.0f;
-    scales[quad * lane_count + lane * 2 + 1] = largest / 32512.0f;
+    scales[quad * rows_together + lane] = largest / 32512.0f;
   }
 
  private:
   // The integers of a block, its first and its last 16.
   void store(__m512i first, __m512i last, std::uint32_t block, std::uint32_t lane) const {
-    std::int8_t* to = operands + block * operand_bytes + lane * 8;
+    std::int8_t* to = operands + block * operand_bytes + lane * block_weights;
     for (const __m512i half : {first, last}) {
       const HighLow parts = split(half);
-      for (const __m128i pairs :
-           {_mm_unpacklo_epi32(parts.high, parts.low), _mm_unpackhi_epi32(parts.high, parts.low)}) {
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), pairs);
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 64), _mm_unpackhi_epi64(pairs, pairs));
-        to += 128;
-      }
+      _mm_store_si128(reinterpret_cast<__m128i*>(to), parts.high);
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + operand_bytes / 2), parts.low);
+      to += 16;
     }
     // Exact, as integers would be; of inputs that are not finite integers would overflow.
-    const float sum = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(first, last)));
-    const bool is_second = block % 2 == 1;
-    sums[block / 2 * lane_count + lane * 2 + is_second] = is_second ? sum : sum / 256.0f;
+    sums[block * rows_together + lane] = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(first, last)));
   }
 };
 

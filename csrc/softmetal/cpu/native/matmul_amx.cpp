@@ -123,16 +123,26 @@ struct PreparedInputs {
   static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
 };
 
-#define FASTGO_AMX_ROWS(name, Format, has_few)                                                        \
-  {"matmul_" #name "_r8", &matmul_rows<Format>, &PreparedInputs<PlainProduct, has_few>::preparation}, \
-      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation},
-#define FASTGO_AMX_QUANTISED(name, Format) FASTGO_AMX_ROWS(name, Format, true)
+// What the products of a few rows keep of the buffers of weights.
+template <typename Format>
+struct KeptWeights {
+  static constexpr Keeping plain{&few_kept_bytes<Format, PlainProduct>, 1, {1}};
+  static constexpr Keeping glu{&few_kept_bytes<Format, GatedProduct>, 2, {1, 2}};
+};
+
+#define FASTGO_AMX_ROWS(name, Format, has_few, plain_keeping, glu_keeping)                                           \
+  {"matmul_" #name "_r8", &matmul_rows<Format>, &PreparedInputs<PlainProduct, has_few>::preparation, plain_keeping}, \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation,     \
+       glu_keeping},
+#define FASTGO_AMX_FLOATS(name, Format) FASTGO_AMX_ROWS(name, Format, false, nullptr, nullptr)
+#define FASTGO_AMX_QUANTISED(name, Format) \
+  FASTGO_AMX_ROWS(name, Format, true, &KeptWeights<Format>::plain, &KeptWeights<Format>::glu)
 
 }  // namespace
 
-extern const NativeKernel matmul_amx_kernels[] = {
-    FASTGO_AMX_ROWS(f16, F16, false) FASTGO_AMX_ROWS(bf16, BF16, false) FASTGO_AMX_ROWS(int8, Int8, false)
-        FASTGO_AMX_ROWS(int4, Int4, false) FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_AMX_QUANTISED)};
+extern const NativeKernel matmul_amx_kernels[] = {FASTGO_AMX_FLOATS(f16, F16) FASTGO_AMX_FLOATS(bf16, BF16)
+                                                      FASTGO_AMX_FLOATS(int8, Int8) FASTGO_AMX_FLOATS(int4, Int4)
+                                                          FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_AMX_QUANTISED)};
 extern const NativeTable matmul_amx_table = {matmul_amx_kernels,
                                              sizeof(matmul_amx_kernels) / sizeof(matmul_amx_kernels[0])};
 

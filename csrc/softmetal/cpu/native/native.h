@@ -15,7 +15,11 @@ struct NativeKernel {
   const char* name;
   RunRange run;
   const Preparation* preparation = nullptr;
+  const Keeping* keeping = nullptr;
 };
+
+// The memory that a launch has for its kernel's source `i`, or null.
+inline unsigned char* kept_memory(const Launch& launch, int i) { return launch.kept ? launch.kept[i] : nullptr; }
 
 struct NativeTable {
   const NativeKernel* kernels;

@@ -68,7 +68,8 @@ namespace {
 
 void add_table(const NativeTable& table, const char* isa, int rank, bool (*supported)()) {
   for (std::size_t i = 0; i < table.count; i++) {
-    register_override(table.kernels[i].name, isa, rank, supported, table.kernels[i].run, table.kernels[i].preparation);
+    const NativeKernel& kernel = table.kernels[i];
+    register_override(kernel.name, isa, rank, supported, {kernel.run, kernel.preparation, kernel.keeping});
   }
 }
 

@@ -1,0 +1,82 @@
+#include "softmetal/cpu/kept_memory.h"
+
+#include <algorithm>
+
+#include "softmetal/cpu/memory.h"
+
+namespace softmetal::cpu {
+namespace {
+
+constexpr std::uint64_t chunk_length = 64 * 1024 * 1024;
+
+}  // namespace
+
+void KeptMemory::add_source(const void* pages, std::uint64_t length) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  sources_[reinterpret_cast<std::uintptr_t>(pages)] = length;
+}
+
+void KeptMemory::remove_source(const void* pages) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = sources_.find(reinterpret_cast<std::uintptr_t>(pages));
+  if (found == sources_.end()) return;
+  // A program may be destroyed later than its buffers; other pages may then come to lie where these were.
+  kept_.erase(kept_.lower_bound({found->first, 0}), kept_.lower_bound({found->first + found->second, 0}));
+  sources_.erase(found);
+}
+
+std::shared_ptr<unsigned char> KeptMemory::find(const void* source, std::uint64_t length) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto address = reinterpret_cast<std::uintptr_t>(source);
+  if (!is_unchanging(address)) return nullptr;
+  const std::uint64_t used = drop_expired();
+  const auto found = kept_.find({address, length});
+  if (found != kept_.end()) return found->second.lock();
+  if (length > most_ || used > most_ - length) return nullptr;
+  std::shared_ptr<unsigned char> memory = allocate(length);
+  if (memory) kept_[{address, length}] = memory;
+  return memory;
+}
+
+// Returns the bytes of what is still in use.
+std::uint64_t KeptMemory::drop_expired() {
+  std::uint64_t used = 0;
+  for (auto entry = kept_.begin(); entry != kept_.end();) {
+    if (entry->second.expired()) {
+      entry = kept_.erase(entry);
+    } else {
+      used += entry->first.second;
+      ++entry;
+    }
+  }
+  return used;
+}
+
+std::shared_ptr<unsigned char> KeptMemory::allocate(std::uint64_t length) {
+  const std::uint64_t size = (length + 63) / 64 * 64;
+  std::shared_ptr<Chunk> chunk = chunk_.lock();
+  if (!chunk || size > chunk->length - chunk->used) {
+    chunk = std::make_shared<Chunk>(std::max(size, chunk_length));
+    if (!chunk->memory) return nullptr;
+    chunk_ = chunk;
+  }
+  unsigned char* memory = chunk->memory + chunk->used;
+  chunk->used += size;
+  return {std::move(chunk), memory};
+}
+
+KeptMemory::Chunk::Chunk(std::uint64_t bytes)
+    : length(bytes), memory(static_cast<unsigned char*>(allocate_memory(bytes))) {}
+
+KeptMemory::Chunk::~Chunk() {
+  if (memory) free_memory(memory, length);
+}
+
+bool KeptMemory::is_unchanging(std::uintptr_t source) const {
+  auto after = sources_.upper_bound(source);
+  if (after == sources_.begin()) return false;
+  --after;
+  return source - after->first < after->second;
+}
+
+}  // namespace softmetal::cpu

@@ -1,0 +1,64 @@
+"""Products of a few rows from weights that a native kernel has copied into an order of its own, once their program has
+run some times: all runs have the bits of the first one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import Array, Weight, prepared, random_rows, random_weight
+from variants import Variant
+
+RUNS = 20  # within so many, weights are copied
+KEEPING = ("avx512_amx",)  # the instruction sets whose kernels do so
+FORMATS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q8_split", "q4_k", "q5_k", "q6_k")
+ATTRIBUTES = {"matmul": {}, "matmul_glu": {"activation": "silu"}}
+
+
+def weights_of(op: str, format: str, columns: int, outputs: int) -> dict[str, Weight]:
+    names = ("weight",) if op == "matmul" else ("gate", "up")
+    return {name: random_weight(format, outputs, columns, seed) for seed, name in enumerate(names)}
+
+
+def run_often(op: str, format: str, rows: int, columns: int, outputs: int) -> list[Array]:
+    """y of each run, in a program of its own for a second use of the same weights too."""
+    inputs = {**weights_of(op, format, columns, outputs), "x": random_rows(1, rows, columns)}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepared(op, inputs, ATTRIBUTES[op], Path(folder))
+        return [bench.run()["y"] for _ in range(RUNS)]
+
+
+def run_with_other_weights_at_last(format: str, is_mapped: bool) -> tuple[Array, Array]:
+    """y before and after the weights were zeroed, which nobody may do while they are mapped."""
+    inputs = {**weights_of("matmul", format, 512, 48), "x": random_rows(1, 8, 512)}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepared("matmul", inputs, {}, Path(folder) if is_mapped else None)
+        before = [bench.run()["y"] for _ in range(RUNS)][-1]
+        bench.write("weight", np.zeros_like(inputs["weight"].planar))
+        return before, bench.run()["y"]
+
+
+@pytest.mark.parametrize("op", ATTRIBUTES)
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_run_has_the_same_bits(variant: Variant, op: str, format: str) -> None:
+    """Whole and broken groups of outputs, quads and pairs of blocks; one and two groups of rows."""
+    columns = (256, 512) if format.endswith("k") else (32, 96, 320)
+    for rows, width, outputs in [(2, columns[0], 1), (8, columns[-1], 150), (13, columns[-1], 64), (5, columns[1], 16)]:
+        runs = variant.call(run_often, op, format, rows, width, outputs)
+        assert np.isfinite(runs[0]).all()
+        for number, run in enumerate(runs):
+            np.testing.assert_array_equal(run, runs[0], f"run {number} of {rows} rows, {width} columns, {outputs}")
+
+
+@pytest.mark.parametrize("format", ["q4_1", "q8_0"])
+def test_only_mapped_weights_are_copied(variant: Variant, format: str) -> None:
+    """What may be written is read anew at every run."""
+    before, after = variant.call(run_with_other_weights_at_last, format, True)
+    is_kept = variant.name in KEEPING
+    np.testing.assert_array_equal(after, before if is_kept else np.zeros_like(before))
+    before, after = variant.call(run_with_other_weights_at_last, format, False)
+    assert before.any()
+    assert not after.any()
