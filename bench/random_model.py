@@ -1,19 +1,20 @@
 """Models of official shapes with random weights, for machines that real weights don't reach.
 
-A model is one file of weights and a table of where they lie; `Engine` takes it like an imported one. A pattern of
-random bytes is repeated for each plane, with scales that keep activations finite. Sizes are bytes.
+A model is one file of weights, and a model folder that says where they lie. A pattern of random bytes is repeated for
+each plane, with scales that keep activations finite. Sizes are bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastgo.assets import quant
-from fastgo.assets.manifest import ShardEntry, TensorEntry
+from fastgo.assets.manifest import Manifest, Provenance, ShardEntry, TensorEntry
+from fastgo.assets.model_folder import ModelFolder
 from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig, RopeConfig
 
@@ -73,46 +74,24 @@ SHAPES: Mapping[str, ModelConfig] = {
 _ROUTER = "mlp.gate.weight"
 
 
-@dataclass(frozen=True)
-class _Manifest:
-    shards: tuple[ShardEntry, ...]
-    tokenizer: None = None
+def write_random_model(folder: Path, shape: str, format: str) -> ModelFolder:
+    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms and routers in float32.
 
-
-@dataclass(frozen=True)
-class RandomModel:
-    """What `Engine` reads of a model folder."""
-
-    path: Path
-    name: str
-    config: ModelConfig
-    tensors: Mapping[str, TensorEntry]
-    manifest: _Manifest
-
-    @property
-    def nbytes(self) -> int:
-        return self.manifest.shards[0].nbytes
-
-    def shard_path(self, index: int) -> Path:
-        return self.path / self.manifest.shards[index].file
-
-
-def write_random_model(folder: Path, shape: str, format: str) -> RandomModel:
-    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms and routers in float32."""
+    The manifest is in memory only, and without hashes.
+    """
     config = SHAPES[shape]
     tensors: dict[str, TensorEntry] = {}
     file = folder / f"{shape}-{format}.weights"
-    position = 0
     with file.open("wb") as out:
         for name, dimensions in ARCHITECTURES[config.architecture].expected_shapes(config):
             used = format if len(dimensions) > 1 and not name.endswith(_ROUTER) else "f32"
             rows, columns = quant.matrix_shape(dimensions)
             nbytes = quant.total_nbytes(used, rows, columns)
-            tensors[name] = TensorEntry(used, tuple(dimensions), 0, position, nbytes, "")
+            tensors[name] = TensorEntry(used, tuple(dimensions), 0, out.tell(), nbytes, "")
             _write_planes(out, used, rows, columns, nbytes)
-            position += quant.align_up(nbytes)
-            out.write(bytes(position - out.tell()))
-    return RandomModel(folder, f"{shape} {format}", config, tensors, _Manifest((ShardEntry(file.name, position, ""),)))
+        size = out.tell()
+    source = Provenance(f"{shape} {format}", size, "", 0)
+    return ModelFolder(folder, Manifest(config, source, (ShardEntry(file.name, size, ""),), tensors))
 
 
 def _write_planes(out: Any, format: str, rows: int, columns: int, nbytes: int) -> None:

@@ -12,9 +12,8 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from fastgo.assets.model_folder import ModelFolder
 from fastgo.bench import machine, stages
 from fastgo.bench.kernels import KernelBench
 from fastgo.bench.speed import SpeedTest, run, tokens_for
@@ -29,7 +28,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of one model."""
     model = write_random_model(options.folder, options.shape, options.format)
     start = time.perf_counter()
-    engine = Engine(open_device(), cast("ModelFolder", model))
+    engine = Engine(open_device(), model)
     load_seconds = time.perf_counter() - start
     model.shard_path(0).unlink()
     limits = machine.Limits.measure(engine.device)

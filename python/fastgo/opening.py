@@ -18,7 +18,7 @@ from fastgo.engine import exact_head
 from fastgo.engine.engine import Engine
 from fastgo.engine.pass_graph import MAX_ROWS
 from fastgo.engine.session import Session
-from fastgo.text import calibration
+from fastgo.text import usual_text
 from fastgo.text.tokenizer import Tokenizer
 
 
@@ -34,7 +34,7 @@ def open_engine(
     if progress:
         progress(0, exact_head.file_nbytes(folder), "preparing the output head")
     with suppress(OSError):  # a full disk, for one: decode works without
-        ids = Tokenizer.load(folder.path, tokenizer).encode_prompt(calibration.TEXT)
+        ids = Tokenizer.load(folder.path, tokenizer).encode_prompt(usual_text.TEXT)
         make_index(engine, ids[: engine.config.max_position_embeddings])
         engine = Engine(device, folder, cache_dtype)
     if progress:

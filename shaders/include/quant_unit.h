@@ -45,9 +45,9 @@ struct NibbleUnit {
     return unit_dot(first, second, inputs);
   }
 
-  // Sum of n x.
-  static float dot_of(thread const Weights& weights, ulong row_blocks, uint unit, thread const UnitInputs& inputs) {
-    uint bits = plane<uint>(weights, LOW)[row_blocks * UNITS_PER_BLOCK + unit];
+  // Sum of n x over a unit of the row that begins at block `first_block`.
+  static float dot_of(thread const Weights& weights, ulong first_block, uint unit, thread const UnitInputs& inputs) {
+    uint bits = plane<uint>(weights, LOW)[first_block * UNITS_PER_BLOCK + unit];
     return dot_plus_16(bits, inputs) - 16.0f * inputs.sum;
   }
 };
@@ -55,14 +55,14 @@ struct NibbleUnit {
 struct RunUnit {
   static UnitInputs inputs(device const float* x, uint unit) { return load_inputs<0, 4>(x, unit * WEIGHTS_PER_UNIT); }
 
-  static float dot_of_bytes(thread const Weights& weights, ulong row_blocks, uint unit,
+  static float dot_of_bytes(thread const Weights& weights, ulong first_block, uint unit,
                             thread const UnitInputs& inputs) {
-    uint2 bits = plane<uint2>(weights, LOW)[row_blocks * UNITS_PER_BLOCK + unit];
+    uint2 bits = plane<uint2>(weights, LOW)[first_block * UNITS_PER_BLOCK + unit];
     return unit_dot(float4(as_type<char4>(bits.x)), float4(as_type<char4>(bits.y)), inputs);
   }
 };
 
-// unit_product<Format>: the sum of weight times input over a unit of the row that begins at block `row_blocks`.
+// product(): the sum of weight times input over a unit of a row; rows have `row_blocks` blocks.
 template <typename Format>
 struct Unit;
 
