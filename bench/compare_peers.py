@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fastgo.assets import catalog, repository
+from fastgo.bench.speed import SpeedTest
 from fastgo.bench.spread import Spread
 from fastgo.errors import FastgoError, UsageError
 from llama_bench import find_or_build
-from peers import FastgoPeer, LlamaPeer, Peer, SpeedTest, prompt_of
+from peers import FastgoPeer, LlamaPeer, Peer, label_of, prompt_of
 from quiet import OthersLoad, wait_until_quiet
 
 RESULTS = Path(__file__).parent / "results"
@@ -81,7 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args()
     options.model = options.model or ["gemma3", "smollm2"]
-    known = [*(test.label for test in SPEED_TESTS), START]
+    known = [*(label_of(test) for test in SPEED_TESTS), START]
     if unknown := set(options.test or ()) - set(known):
         parser.error(f"--test {unknown.pop()}: expected one of {', '.join(known)}")
     options.test = options.test or known
@@ -99,7 +100,7 @@ def _compare_model(model: str, options: argparse.Namespace) -> None:
     programs = find_or_build(cache / "llama.cpp", options.threads)
     file = _gguf(model, cache)
     peers: tuple[Peer, Peer] = (FastgoPeer(file, options.threads), LlamaPeer(programs, file, options.threads))
-    tests = [test for test in SPEED_TESTS if test.label in options.test and (test.batch == 1 or programs.batched)]
+    tests = [test for test in SPEED_TESTS if label_of(test) in options.test and (test.batch == 1 or programs.batched)]
     rows = [_speed_row(peers, test, options) for test in tests]
     if START in options.test and programs.complete is not None:
         rows += _start_rows(peers, file, cache, options)
@@ -155,7 +156,7 @@ def _gguf(model: str, cache: Path) -> Path:
 
 def _speed_row(peers: tuple[Peer, Peer], test: SpeedTest, options: argparse.Namespace) -> dict[str, Any]:
     samples = _pairs(peers, options, lambda peer: peer.tokens_per_s(test, options.repeats))
-    return _row(test.label, samples, smaller_is_better=False, unit="tokens/s")
+    return _row(label_of(test), samples, smaller_is_better=False, unit="tokens/s")
 
 
 def _start_rows(peers: tuple[Peer, Peer], file: Path, cache: Path, options: argparse.Namespace) -> list[dict[str, Any]]:

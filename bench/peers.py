@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fastgo.assets import repository
+from fastgo.bench.speed import SpeedTest
 from fastgo.errors import FastgoError, UsageError
 from fastgo.text.tokenizer import Tokenizer
 from llama_bench import LlamaCpp
@@ -23,25 +24,16 @@ from llama_bench import LlamaCpp
 _WORDS = ("the", "river", "runs", "down", "to", "a", "town", "and", "people", "walk", "along", "it", "in", "peace")
 
 
-@dataclass(frozen=True)
-class SpeedTest:
-    """`tokens` of "pp" (prefill) or "tg" (decode) after `depth` tokens; decode of `batch` sequences together."""
+def label_of(test: SpeedTest) -> str:
+    """A test as tables name it."""
+    together = f" of {test.batch} sequences" if test.batch > 1 else ""
+    return f"{test.name}{together}" + (f" at depth {test.depth}" if test.depth else "")
 
-    kind: str
-    tokens: int
-    depth: int = 0
-    batch: int = 1
 
-    @property
-    def label(self) -> str:
-        together = f" of {self.batch} sequences" if self.batch > 1 else ""
-        return f"{self.kind}{self.tokens}{together}" + (f" at depth {self.depth}" if self.depth else "")
-
-    @property
-    def sizes(self) -> list[str]:
-        """The sizes as options that both programs know."""
-        prefill, decode = (self.tokens, 0) if self.kind == "pp" else (0, self.tokens)
-        return ["-p", str(prefill), "-n", str(decode)]
+def _sizes(test: SpeedTest) -> list[str]:
+    """A test's sizes as options that both programs know."""
+    prefill, decode = (test.tokens, 0) if test.kind == "pp" else (0, test.tokens)
+    return ["-p", str(prefill), "-n", str(decode)]
 
 
 class Peer(Protocol):
@@ -68,7 +60,7 @@ class FastgoPeer:
 
     def tokens_per_s(self, test: SpeedTest, repeats: int) -> float:
         options = ["--depth", str(test.depth), "--batch", str(test.batch), "-r", str(repeats), "--format", "json"]
-        command = [sys.executable, "-m", "fastgo", "bench", "--model", str(self.file), *test.sizes, *options]
+        command = [sys.executable, "-m", "fastgo", "bench", "--model", str(self.file), *_sizes(test), *options]
         row = _output(command, self._environment)[0]
         self.facts |= {name: row[name] for name in ("version", "commit", "machine", "isa", "switches")}
         return float(row["tokens_per_s"]["median"])
@@ -96,7 +88,7 @@ class LlamaPeer:
         if test.batch > 1:
             return statistics.median(self._batched_tokens_per_s(test) for _ in range(repeats))
         options = ["-m", str(self.file), "-t", str(self.threads), "-r", str(repeats), "-d", str(test.depth)]
-        row = _output([str(self.programs.bench), *options, *test.sizes, "-o", "json"], dict(os.environ))[0]
+        row = _output([str(self.programs.bench), *options, *_sizes(test), "-o", "json"], dict(os.environ))[0]
         self.facts |= {name: row.get(name) for name in ("build_commit", "cpu_info", "backends")}
         return statistics.median(map(float, row["samples_ts"]))
 

@@ -70,8 +70,9 @@ def test_a_failed_build_names_its_log(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_figures_of_llama_cpp_are_medians(programs: Path) -> None:
+    from fastgo.bench.speed import SpeedTest
     from llama_bench import LlamaCpp
-    from peers import LlamaPeer, SpeedTest
+    from peers import LlamaPeer
 
     peer = LlamaPeer(LlamaCpp(programs, None, programs.parent / "llama-batched-bench"), Path("model.gguf"), threads=1)
     assert peer.tokens_per_s(SpeedTest("tg", 128, batch=8), 1) == 12.5

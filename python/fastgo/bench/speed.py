@@ -31,7 +31,7 @@ class SpeedTest:
 
     kind: str
     tokens: int
-    depth: int
+    depth: int = 0
     batch: int = 1
 
     @property
