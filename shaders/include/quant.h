@@ -90,20 +90,6 @@ struct Q8_0 {
   }
 };
 
-// Q8_0's integers plus 128 as two planes of nibbles.
-struct Q8_SPLIT {
-  static void load(thread const Weights& weights, ulong row, uint columns, uint block, thread float4* out) {
-    ulong index = row * (columns / WEIGHTS_PER_BLOCK) + block;
-    load_nibbles(weights, index, out);
-    device const uchar4* bytes = plane<uchar4>(weights, HIGH) + index * 4;
-    for (uint i = 0; i < 4; i++) {
-      out[i] += 16.0f * float4(bytes[i] & uchar4(15));
-      out[i + 4] += 16.0f * float4(bytes[i] >> uchar4(4));
-    }
-    center_and_scale(128.0f, float(plane<half>(weights, SCALES)[index]), out);
-  }
-};
-
 struct Q4_0 {
   static void load(thread const Weights& weights, ulong row, uint columns, uint block, thread float4* out) {
     ulong index = row * (columns / WEIGHTS_PER_BLOCK) + block;
@@ -215,7 +201,6 @@ struct Int4 {
   MACRO(f16, Float<half>)             \
   MACRO(bf16, Float<bfloat>)          \
   MACRO(q8_0, Q8_0)                   \
-  MACRO(q8_split, Q8_SPLIT)           \
   MACRO(q4_0, Q4_0)                   \
   MACRO(q4_1, Q4_1)                   \
   MACRO(q5_0, Q5_0)                   \

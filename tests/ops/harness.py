@@ -61,7 +61,7 @@ Tensors = Mapping[str, Tensor]
 Attributes = Mapping[str, Any]
 
 # Of our own formats, which share two kernels: each kernel with and without zero points, each size of group.
-OWN_FORMATS = ("q8_split", "int8_channel", "int8_g64_zero", "int4_channel_zero", "int4_g32", "int4_g128_zero")
+OWN_FORMATS = ("int8_channel", "int8_g64_zero", "int4_channel_zero", "int4_g32", "int4_g128_zero")
 
 # NumPy has no bfloat16: its bits are given and returned as uint16.
 _DTYPES = {"float32": "f32", "float16": "f16", "uint16": "bf16", "int32": "i32", "uint32": "u32", "uint8": "u8"}

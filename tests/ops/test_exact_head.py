@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from fastgo.assets import head_index, quant
 from fastgo.assets.head_index import DIRECTIONS, HeadIndex, Spread
-from fastgo.assets.split_bytes import join_bytes, split_bytes
 from fastgo.ops.exact_head import NOT_FINISHED, IndexTensors, exact_head
 from fastgo.ops.matmul import matmul
 from harness import Array, Bench, Weight
@@ -143,12 +142,3 @@ def sketch_and_bounds(index: HeadIndex, columns: int) -> tuple[Array, Array]:
     floats = np.ascontiguousarray(tiles[:, end : end + 128]).view(np.float32)
     scales, bounds = floats[:, :16].reshape(-1, 1), floats[:, 16:].reshape(-1)
     return (sketch.astype(np.float64) - 128) * scales, bounds
-
-
-def test_split_bytes_round_trip() -> None:
-    values = np.arange(-128, 128, dtype=np.int8).reshape(4, 64)
-    low, high = split_bytes(values)
-    assert np.array_equal(join_bytes(low, high), values)
-    planar = np.concatenate((low.reshape(-1), high.reshape(-1), np.ones(8, np.float16).view(np.uint8)))
-    planar = np.pad(planar, (0, quant.total_nbytes("q8_split", 4, 64) - planar.size))
-    assert np.array_equal(quant.dequantize("q8_split", planar, 4, 64), values.astype(np.float32))

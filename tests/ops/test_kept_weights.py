@@ -14,7 +14,7 @@ from variants import Variant
 
 RUNS = 20  # within so many, weights are copied
 KEEPING = ("avx512_amx",)  # the instruction sets whose kernels do so
-FORMATS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q8_split", "q4_k", "q5_k", "q6_k")
+FORMATS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")
 ATTRIBUTES = {"matmul": {}, "matmul_glu": {"activation": "silu"}}
 
 

@@ -122,8 +122,6 @@ _TABLE = (
     QuantFormat("f16", 1, 1, (Plane("low", "float16", 1),), (("low", 2),)),
     QuantFormat("bf16", 30, 1, (Plane("low", "bfloat16", 1),), (("low", 2),)),
     QuantFormat("q8_0", 8, 32, (Plane("low", "int8", 1), _SCALES), (("scales", 2), ("low", 32))),
-    # The same weights as two planes of nibbles, q + 128 = 16 high + low: an output head reads one and seldom both.
-    QuantFormat("q8_split", None, 32, (_NIBBLES, Plane("high", "uint8", 2), _SCALES), (), zero_point=128),
     QuantFormat("q4_0", 2, 32, (_NIBBLES, _SCALES), (("scales", 2), ("low", 16)), zero_point=8),
     QuantFormat("q4_1", 3, 32, (_NIBBLES, _SCALES, _MINS), (("scales", 2), ("mins", 2), ("low", 16))),
     QuantFormat(
@@ -352,23 +350,12 @@ def _integers(fmt: QuantFormat, planes: Mapping[str, Array], rows: int, columns:
         return low.astype(np.float32).reshape(rows, columns // SUB_BLOCK, SUB_BLOCK)
     pairs = low.reshape(rows, columns // SUB_BLOCK, 16)
     values: Bytes = np.concatenate((pairs & 0x0F, pairs >> 4), axis=-1)
-    if fmt.name == "q8_split":
-        joined: Float32s = _nibbles(planes["high"], rows, columns) * np.float32(16)
-        joined += _nibbles(low, rows, columns) - np.float32(fmt.zero_point)
-        return joined
     if "high" in planes:
         words = planes["high"].reshape(rows, columns // SUB_BLOCK, -1, 1).view(np.uint8)
         for bit in range(words.shape[2]):
             values |= np.unpackbits(words[:, :, bit], axis=-1, bitorder="little") << np.uint8(4 + bit)
     centred: npt.NDArray[np.int8] = values.astype(np.int8) - np.int8(fmt.zero_point)
     return centred.astype(np.float32)
-
-
-def _nibbles(plane: Array, rows: int, columns: int) -> Float32s:
-    """A plane of nibbles, float32 (rows, columns // 32, 32)."""
-    pairs = plane.reshape(rows, columns // SUB_BLOCK, 16)
-    values: Float32s = np.concatenate((pairs & 0x0F, pairs >> 4), axis=-1).astype(np.float32)
-    return values
 
 
 def _dequantize_rows(fmt: QuantFormat, planes: Mapping[str, Array], weights: Float32s) -> None:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from fastgo.assets.quant import SUB_BLOCK, Array, Bytes, Float32s, QuantFormat
 from fastgo.assets.scale_search import inverse, pairs_of_factors, ranges, round_to, squared_error, symmetric_scales
-from fastgo.assets.split_bytes import split_bytes
 from fastgo.errors import InvalidFileError
 
 _SUPER_BLOCK = 256
@@ -49,9 +48,6 @@ def quantize(format: QuantFormat, weights: Float32s, importance: Float32s | None
         planes = _groups(format, *blocks_of(format.group_size or weights.shape[1]))
     elif format.name == "q8_0":
         planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
-    elif format.name == "q8_split":
-        planes = _bytes_and_scales(weights.reshape(-1, SUB_BLOCK))
-        planes["low"], planes["high"] = split_bytes(planes["low"])
     elif format.name == "q6_k":
         planes = _six_bits(*blocks_of(16))
     elif "super_mins" in roles:

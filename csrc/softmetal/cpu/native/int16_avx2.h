@@ -31,12 +31,6 @@ inline Halves load_bytes(const unsigned char* low, std::uint64_t block) {
   return {_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)), _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
 }
 
-// Of two planes of nibbles.
-inline Halves join(Halves low, Halves high) {
-  return {_mm256_or_si256(low.first, _mm256_slli_epi16(high.first, 4)),
-          _mm256_or_si256(low.last, _mm256_slli_epi16(high.last, 4))};
-}
-
 // Adds `value` where the bits of `word` are set.
 inline Halves add_high_bits(Halves q, std::uint32_t word, std::int16_t value) {
   const __m256i bits = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);

@@ -35,11 +35,6 @@ inline Halves load_bytes(const unsigned char* low, std::uint64_t block) {
   return {vld1q_u8(low + block * 32), vld1q_u8(low + block * 32 + 16)};
 }
 
-// Of two planes of nibbles.
-inline Halves join(Halves low, Halves high) {
-  return {vsliq_n_u8(low.first, high.first, 4), vsliq_n_u8(low.last, high.last, 4)};
-}
-
 // Adds `value` where the bits of `word` are set.
 inline Halves add_high_bits(Halves q, std::uint32_t word, std::uint8_t value) {
   const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));

@@ -60,12 +60,6 @@ template <>
 struct Integers<Q8_0> {
   static Halves load(const Planes& p, std::uint64_t block) { return load_bytes(p.low, block); }
 };
-template <>
-struct Integers<Q8_SPLIT> {
-  static Halves load(const Planes& p, std::uint64_t block) {
-    return join(load_nibbles(p.low, block), load_nibbles(p.high, block));
-  }
-};
 struct FiveBits {
   static Halves load(const Planes& p, std::uint64_t block) {
     return add_high_bits(load_nibbles(p.low, block), word_at(p.high, block), 16);

@@ -49,8 +49,6 @@ template <>
 struct PackingOf<Q6_K> : Packing<8, 32, 16, ScaleType::single> {};
 template <>
 struct PackingOf<Q8_0> : Packing<8, 0, 32, ScaleType::half> {};
-template <>
-struct PackingOf<Q8_SPLIT> : Packing<8, 128, 32, ScaleType::half> {};
 
 // Where the parts of a pair are, bytes.
 template <typename Format>

@@ -216,20 +216,6 @@ struct Vnni<Q4_K> : VnniSuper<false> {};
 template <>
 struct Vnni<Q5_K> : VnniSuper<true> {};
 
-// Two registers of nibbles joined to bytes.
-template <>
-struct Vnni<Q8_SPLIT> {
-  static Quad quad(const Planes& p, std::uint64_t block) {
-    const Quad low = load_quad(p.low, block), high = load_quad(p.high, block);
-    return {_mm512_or_si512(low.first, _mm512_slli_epi16(high.first, 4)),
-            _mm512_or_si512(low.last, _mm512_slli_epi16(high.last, 4))};
-  }
-  static GroupAffine affine(const Planes& p, std::uint64_t block, __mmask8 present) {
-    const __m256 scale = halves_at(p.scales, block, present);
-    return {scale, _mm256_mul_ps(scale, _mm256_set1_ps(-128.0f))};
-  }
-};
-
 inline __m512i load_input(const std::int8_t* p) { return _mm512_load_si512(p); }
 
 // 256 high + low of one register of weights, summed over the four bytes of each lane.

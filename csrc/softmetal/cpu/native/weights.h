@@ -67,18 +67,6 @@ struct Q8_0 {
   static Affine affine(const Planes& p, std::uint64_t block) { return {half_at(p.scales, block), 0.0f}; }
 };
 
-// Q8_0's integers plus 128 as two planes of nibbles.
-struct Q8_SPLIT {
-  static constexpr std::int32_t zero = 128;
-  static void integers(const Planes& p, std::uint64_t block, std::int32_t* q) {
-    std::int32_t high[32];
-    unpack_nibbles(p.low + block * 16, q);
-    unpack_nibbles(p.high + block * 16, high);
-    for (int j = 0; j < 32; j++) q[j] |= high[j] << 4;
-  }
-  static Affine affine(const Planes& p, std::uint64_t block) { return {half_at(p.scales, block), 0.0f}; }
-};
-
 struct Q4_0 {
   static constexpr std::int32_t zero = 8;
   static void integers(const Planes& p, std::uint64_t block, std::int32_t* q) { unpack_nibbles(p.low + block * 16, q); }
@@ -236,7 +224,6 @@ inline void load_row(const Planes& p, std::uint64_t row, std::uint32_t columns, 
 // Calls MACRO(name, Format) for every quantised weight format.
 #define FASTGO_FOR_EACH_QUANTISED_FORMAT(MACRO) \
   MACRO(q8_0, Q8_0)                             \
-  MACRO(q8_split, Q8_SPLIT)                     \
   MACRO(q4_0, Q4_0)                             \
   MACRO(q4_1, Q4_1)                             \
   MACRO(q5_0, Q5_0)                             \
