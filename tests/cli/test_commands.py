@@ -16,7 +16,8 @@ from fastgo.cli.app import app
 from typer.testing import CliRunner, Result
 
 RUNNER = CliRunner()
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def invoke(*arguments: str) -> Result:
@@ -114,6 +115,18 @@ def test_switches_are_read_by_known_names_only(monkeypatch: pytest.MonkeyPatch) 
     assert switches.value("FASTGO_DEVICE") == "cpu"
     with pytest.raises(KeyError):
         switches.value("FASTGO_NOSUCH")
+
+
+def test_every_switch_is_in_the_table() -> None:
+    """Natively one file reads the environment, in Python another."""
+    texts = {
+        path: path.read_text("utf-8") for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cpp", ".h", ".hpp")
+    }
+    assert [path.name for path, text in texts.items() if "getenv(" in text] == ["environment.cpp"]
+    read = re.findall(r'value_of\("((?:FASTGO|MTL)_\w+)"\)', texts[ROOT / "csrc/softmetal/environment.cpp"])
+    assert len(read) > 5 and set(read) <= switches.SWITCHES.keys()
+    modules = (ROOT / "python" / "fastgo").rglob("*.py")
+    assert [path.name for path in modules if "os.environ" in path.read_text("utf-8")] == ["switches.py"]
 
 
 def test_starting_imports_nothing_heavy() -> None:
