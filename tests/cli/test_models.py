@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -189,6 +190,17 @@ def test_list_tells_the_last_use_and_rm_removes(tmp_path: Path, cache: Path) -> 
     assert not paths["first"].exists() and paths["second"].exists()
     assert invoke("rm", "first").exit_code == 3
     repository.open_model(tmp_path / "first").verify()
+
+
+def test_an_older_import_of_the_name_comes_second_and_goes_too(tmp_path: Path, cache: Path) -> None:
+    write_hf(tmp_path / "m")
+    ready = repository.open_model(tmp_path / "m").path
+    older = ready.with_name("0" * 32 + f".{manifest.IMPORTER_VERSION - 1}")
+    shutil.copytree(ready, older)
+    assert [model.path for model in repository.list_models()] == [ready, older]
+    assert repository.open_model("m").path == ready
+    assert invoke("rm", "m").exit_code == 0
+    assert not ready.exists() and not older.exists()
 
 
 def test_prune_keeps_what_is_ready(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastgo.assets import hub_catalog, storage
-from fastgo.assets.manifest import IMPORTER_VERSION
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.new_folder import TEMPORARY_MARK
-from fastgo.assets.repository import cache_dir, open_named, stale_records, used_path
+from fastgo.assets.repository import cache_dir, is_current, open_named, stale_records, used_path
 from fastgo.errors import FastgoError, ModelNotFoundError
 
 USES = ("ready", "older version", "damaged", "half-made")
@@ -25,7 +24,7 @@ USES = ("ready", "older version", "damaged", "half-made")
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A folder of the cache. `use` is one of `USES`; `model` is None unless it is ready; `last_used` may be unknown."""
+    """A folder of the cache. `use` is one of `USES`; `model` is None if it can't be opened, `last_used` if unknown."""
 
     path: Path
     use: str
@@ -97,12 +96,13 @@ def _entry(path: Path) -> CacheEntry:
     nbytes, used = disk_nbytes(path), last_used(path)
     if path.name.startswith("."):
         return CacheEntry(path, "half-made", nbytes, used)
-    if not path.name.endswith(f".{IMPORTER_VERSION}"):
-        return CacheEntry(path, "older version", nbytes, used)
     try:
-        return CacheEntry(path, "ready", nbytes, used, ModelFolder.open(path))
+        model = ModelFolder.open(path)
     except FastgoError:
-        return CacheEntry(path, "damaged", nbytes, used)
+        model = None
+    if not is_current(path):
+        return CacheEntry(path, "older version", nbytes, used, model)
+    return CacheEntry(path, "ready" if model else "damaged", nbytes, used, model)
 
 
 def disk_nbytes(path: Path) -> int:

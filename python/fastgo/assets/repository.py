@@ -98,7 +98,7 @@ def open_model(name_or_path: str | Path, progress: Progress | None = None) -> Mo
 
 
 def list_models() -> list[ModelFolder]:
-    """The sound imports in the cache, ordered by name. Raises CacheError if the cache can't be read."""
+    """The sound imports in the cache by name, of one name those of older importers last. Raises CacheError."""
     models = []
     folder = cache_dir() / "models"
     with storage.storage_errors(f"read {folder}"):
@@ -110,7 +110,12 @@ def list_models() -> list[ModelFolder]:
             models.append(ModelFolder.open(path))
         except FastgoError:
             continue
-    return sorted(models, key=lambda model: model.name)
+    return sorted(models, key=lambda model: (model.name, not is_current(model.path)))
+
+
+def is_current(path: Path) -> bool:
+    """Whether a folder of the cache is the work of this importer."""
+    return path.name.endswith(f".{IMPORTER_VERSION}")
 
 
 def open_named(hub_name: str) -> ModelFolder | None:
