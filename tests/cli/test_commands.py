@@ -41,6 +41,11 @@ def test_help_and_readme_name_every_command() -> None:
     assert [name for name in names if f" {name} " not in result.stdout or f"    fastgo {name} " not in README] == []
 
 
+def test_help_describes_arguments_and_options() -> None:
+    text = invoke("run", "--help").stdout
+    assert "What to answer" in text and "Longest answer" in text
+
+
 def test_readme_lists_every_exit_code() -> None:
     known = {
         error.exit_code
