@@ -11,7 +11,7 @@ from fastgo.cli import ui
 
 def pull(
     name: Annotated[
-        str, typer.Argument(help="Known name, or hf:owner/repo[@revision][:file].", metavar="NAME", show_default=False)
+        str, typer.Argument(help="Known name, or hf:owner/repo, with @revision and :file where wanted.", metavar="NAME")
     ],
 ) -> None:
     """Download a model from the Hugging Face hub and import it; `fastgo run --model NAME` finds it afterwards."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="Name or model folder.", metavar="NAME|PATH")],
+    model: Annotated[str, typer.Argument(help="Name, model folder or .gguf file.", metavar="NAME|PATH")],
     repair: Annotated[
         bool, typer.Option("--repair", help="Make damaged files anew from what the model was made from.")
     ] = False,
