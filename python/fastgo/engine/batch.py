@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fastgo import _fastmetal
-from fastgo.engine.devices import parallel_width
 from fastgo.engine.engine import Engine
 from fastgo.engine.kv_cache import KvCache
 from fastgo.engine.pass_graph import MAX_ROWS
@@ -85,9 +84,9 @@ class Batch:
         self._state.expect(samplings, self._engine.config.vocab_size)
         self.log_probabilities = [None] * len(prompts)
         rows = [self._start(sequence, ids, samplings[sequence]) for sequence, ids in enumerate(prompts)]
-        # A pass that waits behind another hides the host's answer to the device; see Session.generate.
-        has_logprobs = any(sampling.logprobs is not None for sampling in samplings)
-        runs_ahead = parallel_width(self._engine.device.info) > 1 and not has_logprobs
+        # A pass that waits behind another hides the host's answer to the device; with several sequences that is worth a
+        # row for nothing where one ends, on CPUs too. Log-probabilities are kept of one pass only.
+        runs_ahead = all(sampling.logprobs is None for sampling in samplings)
         ahead: deque[_Pass] = deque()
         try:
             while rows:

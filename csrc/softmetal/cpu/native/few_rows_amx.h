@@ -15,8 +15,6 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 
 constexpr std::uint32_t steps_together = 4;
 constexpr std::uint32_t least_streamed = 16384;  // outputs whose results bypass the caches
-// Bytes between what is read of weights and what is fetched into the first and into the second cache.
-constexpr std::size_t packed_ahead = 2048, packed_far_ahead = packed_ahead + 8192;
 
 // Calls f(0), f(1) ... with constants, so that what they index stays in registers.
 template <typename F, std::size_t... i>
@@ -24,11 +22,16 @@ __attribute__((always_inline)) inline void for_each_index(const F& f, std::index
   (f(std::integral_constant<std::uint32_t, i>{}), ...);
 }
 
-// Fetches lines into the caches between what makes `sum` and what uses it: the compiler would put all fetches in one
+// Fetches a line into the cache between what makes `sum` and what uses it: the compiler would put all fetches in one
 // place, where they hold up the loads of tiles. The first cache has few lines under way at a time, so that what it
-// fetches should be in the second one already.
+// fetches should be in the second one already, unless whole bytes leave no time for that.
+template <bool is_second_too>
 __attribute__((always_inline)) inline void fetch_between(const unsigned char* at, __m512& sum) {
-  __asm__ volatile("prefetcht0 %1\n\tprefetcht1 %2" : "+v"(sum) : "m"(at[packed_ahead]), "m"(at[packed_far_ahead]));
+  if constexpr (is_second_too) {
+    __asm__ volatile("prefetcht0 %1\n\tprefetcht1 %2" : "+v"(sum) : "m"(at[2048]), "m"(at[2048 + 8192]));
+  } else {
+    __asm__ volatile("prefetcht0 %1" : "+v"(sum) : "m"(at[4096]));
+  }
 }
 
 // Products of a group's weights, in rounds of four steps: while the unit multiplies a round, the next one's nibbles are
@@ -205,7 +208,7 @@ class GroupProduct {
           for_each_index(
               [&](auto m) __attribute__((always_inline)) {
                 for (std::uint32_t line = s * rows_together + m; line < lines; line += slots) {
-                  fetch_between(pair + line * 64, sums[m]);
+                  fetch_between<!std::is_same_v<Format, Q8_0>>(pair + line * 64, sums[m]);
                 }
                 const __m512i high = _mm512_slli_epi32(_mm512_load_si512(memory_->sums[s][m]), 8);
                 const __m512i both = _mm512_add_epi32(high, _mm512_load_si512(memory_->sums[s][m + rows_together]));
@@ -246,10 +249,12 @@ void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end
       product(n / outputs_together, x, n, count, &out[0][0]);
       for (std::uint32_t i = 0; i < rows; i++) {
         float* to = y + static_cast<std::size_t>(m + i) * args.outputs + n;
-        if (streams && count == outputs_together) {
+        if (count < outputs_together) {
+          std::memcpy(to, out[i] + within, count * sizeof(float));
+        } else if (streams) {
           _mm512_stream_ps(to, _mm512_load_ps(out[i]));
         } else {
-          std::memcpy(to, out[i] + within, count * sizeof(float));
+          _mm512_storeu_ps(to, _mm512_load_ps(out[i]));
         }
       }
     }
