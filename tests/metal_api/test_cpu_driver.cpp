@@ -209,7 +209,7 @@ TEST(what_kernels_want_prepared_is_made_once_a_stage) {
   CHECK_EQUAL(program.stage_count(), 4u);
   cpu::FaultSink faults;
   pool.run({&program, &program}, faults);
-  CHECK_EQUAL(preparations.load(), 2 * 3 * 6);  // runs, preparations, pieces of each
+  CHECK_EQUAL(preparations.load(), 2 * 3 * 4);  // runs, preparations, pieces of each
   for (std::size_t i = 0; i < sums.size(); ++i) {
     CHECK_EQUAL(sums[i], size * (size - 1) / 2 + size * (i < 2 * size ? 1u : 11u));
   }

@@ -12,7 +12,8 @@ namespace {
 constexpr std::uint64_t blit_block = 256 * 1024;  // bytes of a copy or fill in one unit
 
 // Native kernels like few long ranges; the shaders' own threadgroups are split finer, which balances better.
-constexpr std::uint64_t native_pieces_per_thread = 3;
+constexpr std::uint64_t native_pieces_per_thread = 2;
+constexpr std::uint64_t many_units = 1024, pieces_of_many_units = 3;  // where unequal threads cost more than a piece
 constexpr std::uint64_t shader_pieces_per_thread = 8;
 
 // Before a program's kernels keep anything: what runs a few times only would not earn the memory back.
@@ -22,7 +23,8 @@ Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
   const bool native = work.pipeline && work.pipeline->native.run;
-  const std::uint64_t per_thread = native ? native_pieces_per_thread : shader_pieces_per_thread;
+  const std::uint64_t of_native = work.units < many_units ? native_pieces_per_thread : pieces_of_many_units;
+  const std::uint64_t per_thread = native ? of_native : shader_pieces_per_thread;
   // Few units of a native kernel stay together: heads of attention, say, that read the same keys.
   if (native && work.units <= per_thread * threads) return std::min<std::uint64_t>(work.units, threads);
   return std::min<std::uint64_t>(work.units, per_thread * threads);
