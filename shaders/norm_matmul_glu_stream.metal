@@ -22,19 +22,20 @@ template <typename Format, uint OUTPUTS>
   threadgroup float norm_scratch[2 * MAX_SIMDGROUPS];
   TilePlace place = place_in_tiles(group, lane, simdgroup, OUTPUTS);
   Weights matrices[2] = {{gate, args.gate_planes}, {up, args.up_planes}};
+  NormInputs inputs = {x, branch, post_weight, weight, args.eps};
+  NormRow norm_weights;
+  load_fours(inputs.weight, place, norm_weights);
   uint4 ahead[STREAM_UNITS];
   fetch_first_rounds<2, OUTPUTS>(matrices, args.outputs, place, ahead);
-  NormInputs inputs = {x, branch, post_weight, weight, args.eps};
+  keep_row(norm_weights, place, staged);
   NormRow post_weights;
   load_post_weights(inputs, place, post_weights);
   wait_for_inputs();
-  NormRow row;
-  load_normed(inputs, post_weights, group == 0, stream, place, norm_scratch, row);
-  keep_row(row, place, staged);
+  keep_weighted(inputs, post_weights, group == 0, stream, place, norm_scratch, staged);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   float sums[2 * OUTPUTS];
   accumulate_rounds<Format, 2, OUTPUTS>(matrices, (threadgroup const float4*)staged, args.outputs, place, ahead, sums);
-  float total = gather_rounds<2 * OUTPUTS>(sums, place, scratch);
+  float total = gather_rounds<2 * OUTPUTS>(sums, place, scratch) * scale_of_products(args.eps, place, norm_scratch);
   float up_value = simd_shuffle_down(total, OUTPUTS);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < OUTPUTS && output < args.outputs) {
@@ -47,5 +48,6 @@ template <typename Format, uint OUTPUTS>
       host)]] kernel decltype(norm_matmul_glu_stream<Format, OUTPUTS>) norm_matmul_glu_stream<Format, OUTPUTS>;
 #define INSTANTIATE(name, Format)                                    \
   INSTANTIATE_TILE("norm_matmul_glu_stream_" #name "_o1", Format, 1) \
-  INSTANTIATE_TILE("norm_matmul_glu_stream_" #name "_o2", Format, 2)
+  INSTANTIATE_TILE("norm_matmul_glu_stream_" #name "_o2", Format, 2) \
+  INSTANTIATE_TILE("norm_matmul_glu_stream_" #name "_o3", Format, 3)
 FOR_EACH_STREAM_FORMAT(INSTANTIATE)

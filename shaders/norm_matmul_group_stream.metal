@@ -33,20 +33,21 @@ template <typename Format, uint OUTPUTS>
   device const uchar* matrix = member.which == 0 ? first : (member.which == 1 ? second : third);
   device float* y = member.which == 0 ? y_first : (member.which == 1 ? y_second : y_third);
   Weights weights = {matrix, args.planes + member.which * 6};
+  NormInputs inputs = {x, branch, post_weight, weight, args.eps};
+  NormRow norm_weights;
+  load_fours(inputs.weight, place, norm_weights);
   uint4 ahead[STREAM_UNITS];
   fetch_first_rounds<1, OUTPUTS>(&weights, member.outputs, place, ahead);
-  NormInputs inputs = {x, branch, post_weight, weight, args.eps};
+  keep_row(norm_weights, place, staged);
   NormRow post_weights;
   load_post_weights(inputs, place, post_weights);
   wait_for_inputs();
-  NormRow row;
-  load_normed(inputs, post_weights, group == 0, stream, place, norm_scratch, row);
-  keep_row(row, place, staged);
+  keep_weighted(inputs, post_weights, group == 0, stream, place, norm_scratch, staged);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   float sums[OUTPUTS];
   accumulate_rounds<Format, 1, OUTPUTS>(&weights, (threadgroup const float4*)staged, member.outputs, place, ahead,
                                         sums);
-  float total = gather_rounds<OUTPUTS>(sums, place, scratch);
+  float total = gather_rounds<OUTPUTS>(sums, place, scratch) * scale_of_products(args.eps, place, norm_scratch);
   uint output = place.first_output + lane;
   if (place.part == 0 && lane < OUTPUTS && output < member.outputs) {
     device const float* bias = member.which == 0 ? bias_first : (member.which == 1 ? bias_second : bias_third);
@@ -59,5 +60,6 @@ template <typename Format, uint OUTPUTS>
       host)]] kernel decltype(norm_matmul_group_stream<Format, OUTPUTS>) norm_matmul_group_stream<Format, OUTPUTS>;
 #define INSTANTIATE(name, Format)                                      \
   INSTANTIATE_TILE("norm_matmul_group_stream_" #name "_o1", Format, 1) \
-  INSTANTIATE_TILE("norm_matmul_group_stream_" #name "_o2", Format, 2)
+  INSTANTIATE_TILE("norm_matmul_group_stream_" #name "_o2", Format, 2) \
+  INSTANTIATE_TILE("norm_matmul_group_stream_" #name "_o3", Format, 3)
 FOR_EACH_STREAM_FORMAT(INSTANTIATE)

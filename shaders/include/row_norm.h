@@ -35,14 +35,19 @@ inline void load_fours(device const float* x, thread const TilePlace& place, thr
   }
 }
 
-inline float inverse_rms_of(thread const NormRow& row, float eps, thread const TilePlace& place,
-                            threadgroup float* scratch) {
+inline float squares_of(thread const NormRow& row) {
   float sum = 0.0f;
   for (uint i = 0; i < ROW_FOURS; i++) {
     sum += dot(row.fours[i], row.fours[i]);
   }
-  float total = threadgroup_sum(sum, scratch, place.lane, place.simdgroup, tile_simdgroups);
-  return precise::rsqrt(total / float(tile_columns) + eps);
+  return sum;
+}
+
+inline float inverse_rms(float squares, float eps) { return precise::rsqrt(squares / float(tile_columns) + eps); }
+
+inline float inverse_rms_of(thread const NormRow& row, float eps, thread const TilePlace& place,
+                            threadgroup float* scratch) {
+  return inverse_rms(threadgroup_sum(squares_of(row), scratch, place.lane, place.simdgroup, tile_simdgroups), eps);
 }
 
 // The weights of the branch's norm, which a kernel loads before it waits for its inputs.
@@ -52,16 +57,15 @@ inline void load_post_weights(thread const NormInputs& inputs, thread const Tile
   }
 }
 
-// Puts the normed row into `row`. Where `writes_stream`, stores the sum of x and the branch. `scratch` holds
-// 2 * MAX_SIMDGROUPS floats.
-inline void load_normed(thread const NormInputs& inputs, thread const NormRow& post_weights, bool writes_stream,
+// Puts the sum of x and the branch into `row`; where `writes_stream`, stores it. `scratch` holds MAX_SIMDGROUPS floats.
+inline void load_stream(thread const NormInputs& inputs, thread const NormRow& post_weights, bool writes_stream,
                         device float* stream, thread const TilePlace& place, threadgroup float* scratch,
                         thread NormRow& row) {
   load_fours(inputs.x, place, row);
   if (has_branch) {
     NormRow branch;
     load_fours(inputs.branch, place, branch);
-    float scale = has_post_norm ? inverse_rms_of(branch, inputs.eps, place, scratch + MAX_SIMDGROUPS) : 1.0f;
+    float scale = has_post_norm ? inverse_rms_of(branch, inputs.eps, place, scratch) : 1.0f;
     for (uint i = 0; i < ROW_FOURS; i++) {
       row.fours[i] += has_post_norm ? branch.fours[i] * scale * post_weights.fours[i] : branch.fours[i];
       uint index = place.simdgroup * 32 + place.lane + i * tile_simdgroups * 32;
@@ -70,6 +74,13 @@ inline void load_normed(thread const NormInputs& inputs, thread const NormRow& p
       }
     }
   }
+}
+
+// Puts the normed row into `row`. `scratch` holds 2 * MAX_SIMDGROUPS floats.
+inline void load_normed(thread const NormInputs& inputs, thread const NormRow& post_weights, bool writes_stream,
+                        device float* stream, thread const TilePlace& place, threadgroup float* scratch,
+                        thread NormRow& row) {
+  load_stream(inputs, post_weights, writes_stream, stream, place, scratch + MAX_SIMDGROUPS, row);
   NormRow weights;  // on their way while the sum is made
   load_fours(inputs.weight, place, weights);
   float scale = inverse_rms_of(row, inputs.eps, place, scratch);

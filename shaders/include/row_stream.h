@@ -41,7 +41,7 @@ inline void fetch_first_rounds(thread const Weights* matrices, uint outputs, thr
   }
 }
 
-// A row that the threads hold, as load_normed gives it.
+// Puts a row that the threads hold into `staged`.
 inline void keep_row(thread const NormRow& row, thread const TilePlace& place, threadgroup float4* staged) {
   for (uint i = 0; i < ROW_FOURS; i++) {
     uint index = place.simdgroup * 32 + place.lane + i * tile_simdgroups * 32;
@@ -49,6 +49,31 @@ inline void keep_row(thread const NormRow& row, thread const TilePlace& place, t
       staged[index] = row.fours[i];
     }
   }
+}
+
+// Multiplies the norm's weights, which are `staged` before the inputs are there, by the row. What a norm divides by,
+// the root of the mean square, is the same for all products: they are multiplied by it in the end, so nobody waits for
+// it. `scratch` holds 2 * MAX_SIMDGROUPS floats, the first of which get each simdgroup's sum of squares.
+inline void keep_weighted(thread const NormInputs& inputs, thread const NormRow& post_weights, bool writes_stream,
+                          device float* stream, thread const TilePlace& place, threadgroup float* scratch,
+                          threadgroup float4* staged) {
+  NormRow row;
+  load_stream(inputs, post_weights, writes_stream, stream, place, scratch + MAX_SIMDGROUPS, row);
+  for (uint i = 0; i < ROW_FOURS; i++) {
+    uint index = place.simdgroup * 32 + place.lane + i * tile_simdgroups * 32;
+    if (i * tile_simdgroups * 128 < tile_columns && index * 4 < tile_columns) {
+      staged[index] *= row.fours[i];
+    }
+  }
+  float squares = simd_sum(squares_of(row));
+  if (place.lane == 0) {
+    scratch[place.simdgroup] = squares;
+  }
+}
+
+// What products with that row are multiplied by; `scratch` is keep_weighted's, after a barrier.
+inline float scale_of_products(float eps, thread const TilePlace& place, threadgroup const float* scratch) {
+  return inverse_rms(simd_sum(place.lane < tile_simdgroups ? scratch[place.lane] : 0.0f), eps);
 }
 
 // This lane's part of the sums; `inputs` is the row in fours.
