@@ -1,8 +1,8 @@
 // attention: causal scaled dot-product attention over the KV cache, with grouped heads and an optional sliding window.
 //
-//   q, y (rows, heads, head_dim) float32; k_cache, v_cache (num_sequences, kv_heads, capacity, head_dim) of type T, see
-//   cache_row.h row r sees the positions (positions[r] - window, positions[r]] of sequence sequences[r]; window 0 means
-//   from the start
+//   q, y (rows, heads, head_dim) float32, y perhaps bfloat, see bfloat_output.h; k_cache, v_cache (num_sequences,
+//   kv_heads, capacity, head_dim) of type T, see cache_row.h; row r sees the positions (positions[r] - window,
+//   positions[r]] of sequence sequences[r]; window 0 means from the start
 //
 // Grid: (heads, rows). The simdgroups of a threadgroup take every n-th position with an online softmax each (Milakov
 // and Gimelshein 2018) and are merged at the end. PER_LANE = head_dim / 32, rounded up.
@@ -10,10 +10,18 @@
 
 #include "include/attention_args.h"
 #include "include/attention_merge.h"
+#include "include/bfloat_output.h"
 #include "include/cache_row.h"
 using namespace metal;
 
 constant constexpr uint SIMDGROUPS = 4;
+
+// A row of y, which begins at element `start`.
+struct OutputRow {
+  device float* y;
+  ulong start;
+  void write(uint d, float value) const thread { write_output(y, start + d, value); }
+};
 
 template <typename T, uint PER_LANE>
 kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
@@ -70,7 +78,8 @@ kernel void attention(constant AttentionArgs& args [[buffer(0)]], device const f
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup == 0) {
-    merge_parts<SIMDGROUPS>(best, total, partial[0], PER_LANE * 32, head_dim, lane, y + row_start);
+    OutputRow output = {y, row_start};
+    merge_parts<SIMDGROUPS>(best, total, partial[0], PER_LANE * 32, head_dim, lane, output);
   }
 }
 

@@ -122,7 +122,8 @@ kernel void rope_attention(constant RopeAttentionArgs& args [[buffer(0)]], devic
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup == 0) {
-    merge_parts<SIMDGROUPS>(best, total, partial[0], head_dim, head_dim, lane, y + head * head_dim);
+    FloatRow output = {y + head * head_dim};
+    merge_parts<SIMDGROUPS>(best, total, partial[0], head_dim, head_dim, lane, output);
   }
 }
 

@@ -65,6 +65,12 @@ def has_vnni(info: dict[str, Any]) -> bool:
     return parallel_width(info) == 1 and ", avx512" in str(info["name"])
 
 
+def reads_bfloats(info: dict[str, Any]) -> bool:
+    """The `Graph.reads_bfloats` of a device."""
+    is_native = any(f", {kernels})" in str(info["name"]) for kernels in ("avx512_bf16", "avx512_amx"))
+    return is_native or parallel_width(info) > 1
+
+
 def device_names(devices: Sequence[dict[str, Any]]) -> list[str]:
     """A short name for each device: "cpu", "metal"; GPUs of NVIDIA are numbered, "cuda:0", "cuda:1"."""
     names: list[str] = []

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
-from fastgo.engine.devices import has_large_products, parallel_width
+from fastgo.engine.devices import has_large_products, parallel_width, reads_bfloats
 from fastgo.engine.engine import Engine
 from fastgo.engine.exact_head import MOST_WANTED
 from fastgo.engine.kv_cache import KvCache
@@ -165,7 +165,7 @@ class StepBuilder:
     def graph(self, rows: int, output: Output) -> Graph:
         """The fused graph of a pass over `rows` tokens."""
         info = self._engine.device.info
-        graph = Graph(parallel_width(info), bool(info["has_unified_memory"]))
+        graph = Graph(parallel_width(info), bool(info["has_unified_memory"]), reads_bfloats(info))
         logits = add_forward_pass(
             graph,
             self._engine.config,

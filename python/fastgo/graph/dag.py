@@ -190,11 +190,15 @@ class Graph:
 
     `parallel_width` says for what kind of device it is meant: how many cores run threadgroups side by side, 1 where
     stages are cheap and a row should stay on one core. Operations choose the form of their kernels by it. Without
-    `has_unified_memory` state that the host sees is slow to read.
+    `has_unified_memory` state that the host sees is slow to read. With `reads_bfloats` the kernels that multiply many
+    rows round them to bfloat, and may as well read them so: on wide devices all do.
     """
 
-    def __init__(self, parallel_width: int = 1, has_unified_memory: bool = True) -> None:
+    def __init__(
+        self, parallel_width: int = 1, has_unified_memory: bool = True, reads_bfloats: bool | None = None
+    ) -> None:
         self.parallel_width = parallel_width
+        self.reads_bfloats = parallel_width > 1 if reads_bfloats is None else reads_bfloats
         self.has_unified_memory = has_unified_memory
         self.nodes: list[Node] = []
         self.results: list[Tensor] = []

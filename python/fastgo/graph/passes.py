@@ -325,8 +325,10 @@ def split_matmul(graph: Graph) -> int:
 
 
 def _may_write_bfloat(node: Node) -> bool:
-    """Whether the kernel that makes y, on a wide device, has a form that writes it as bfloat."""
+    """Whether the kernel that makes y from many rows has a form that writes it as bfloat."""
     if node.op in (RMS_NORM, ADD_RMS_NORM, SANDWICH_NORM):
+        return True
+    if node.op is ATTENTION and node.inputs["q"].graph.parallel_width == 1:
         return True
     if node.op in (ATTENTION, ATTENTION_SPLIT):
         return "partial" not in node.outputs and attention_tile.suits(node.inputs["q"], node.inputs["k_cache"])
@@ -345,7 +347,7 @@ def write_bfloat_inputs(graph: Graph) -> int:
     """What only products of many rows read, which round it to bfloat, is written so by the kernel that makes it."""
     rewriter = Rewriter(graph)
     count = 0
-    for node in graph.nodes if graph.parallel_width > 1 else ():
+    for node in graph.nodes if graph.reads_bfloats else ():
         y = node.outputs.get("y")
         if y is None or y.base is not None or rewriter.is_result(y) or not _may_write_bfloat(node):
             continue

@@ -7,7 +7,7 @@ import numpy as np
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
 from fastgo.ops import attention_tile
 from fastgo.ops.attention_split import attention_split
-from fastgo.ops.common import SIMD_WIDTH, Array
+from fastgo.ops.common import SIMD_WIDTH, Array, bfloat_output
 
 _SIMDGROUPS = 4  # SIMDGROUPS of the shader
 _HEAD_DIM_STEPS = (32, 64, 128, 256)  # the shader's instantiations; a head uses the next larger one
@@ -57,6 +57,7 @@ def _lower(node: Node) -> list[KernelCall]:
             arguments,
             (heads, rows, 1),
             (_SIMDGROUPS * SIMD_WIDTH, 1, 1),
+            bfloat_output(node),
         )
     ]
 

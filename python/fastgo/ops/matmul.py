@@ -64,8 +64,9 @@ def tiled_call(
 ) -> KernelCall:
     """The call of a matmul kernel: its one-row form for one row, else its eight-row form.
 
-    Shaders multiply many rows in square tiles, with bfloat operands, unless the weights are float32. `parts` is how
-    many rows of weights make an output.
+    Shaders multiply many rows in square tiles, with bfloat operands, unless the weights are float32; native kernels
+    have that form too, for what the pass `bfloat_inputs` has made bfloats of. `parts` is how many rows of weights make
+    an output.
     """
     rows = node.inputs["x"].shape[0]
     weight = next(tensor for name, tensor in node.inputs.items() if name != "x")
@@ -73,6 +74,8 @@ def tiled_call(
     if multiplies_bfloats(rows, weight):
         many = _tile_call(kernel, node, outputs, _many_tile(rows, outputs * parts, parts), arguments)
         many = replace(many, constants=bfloat_input(node))
+    if many is not None and "bf16" in (node.inputs["x"].dtype, node.outputs["y"].dtype):
+        return many
     return replace(_tile_call(kernel, node, outputs, vector if rows == 1 else batch, arguments), shader_call=many)
 
 

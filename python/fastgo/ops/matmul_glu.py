@@ -25,9 +25,13 @@ def _lower(node: Node) -> list[KernelCall]:
     if call is not None:
         return [call]
     call = tiled_call(weight_kernel("matmul_glu", gate), node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)
-    if (many := call.shader_call) is not None:
-        call = replace(call, shader_call=replace(many, constants={**many.constants, **bfloat_output(node)}))
-    return [call]
+    return [_with_output(call, node)]
+
+
+def _with_output(call: KernelCall, node: Node) -> KernelCall:
+    """The call, and the form that shaders take in its place, told what y is made of."""
+    shader_call = call.shader_call and _with_output(call.shader_call, node)
+    return replace(call, constants={**call.constants, **bfloat_output(node)}, shader_call=shader_call)
 
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:

@@ -2,6 +2,7 @@
 // value is read once for the group.
 #include "cpu/native/attention_cache.h"
 #include "cpu/native/native.h"
+#include "cpu/native/row_output.h"
 #include "include/attention_args.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
@@ -26,7 +27,7 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto* q = static_cast<const float*>(launch.buffers[1]);
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[4]);
   const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[5]);
-  auto* y = static_cast<float*>(launch.buffers[6]);
+  const bool is_bfloat = is_true(launch, 0);  // writes_bfloat, the shader's only function constant
   const std::uint32_t group = args.heads / args.kv_heads;
   const std::size_t all_rows = static_cast<std::size_t>(args.num_sequences) * args.kv_heads * args.capacity;
   while (begin < end) {
@@ -43,15 +44,19 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const auto keys = cache_rows<T>(launch.buffers[2], all_rows, first_row, args.head_dim);
     const auto values = cache_rows<T>(launch.buffers[3], all_rows, first_row, args.head_dim);
     const float* queries = q + (row * args.heads + head) * args.head_dim;
-    float* out = y + (row * args.heads + head) * args.head_dim;
+    const std::size_t at = (row * args.heads + head) * args.head_dim;
     const std::uint32_t count = last - first;
     const std::size_t stride = (static_cast<std::size_t>(count) + 15) / 16 * 16;
     const std::size_t floats = stride * group_heads + unpacked_floats<T>(args.head_dim);
-    auto* scores = reinterpret_cast<float*>(scratch(floats * sizeof(float)));
+    const std::size_t results = is_bfloat ? std::size_t{group_heads} * args.head_dim : 0;
+    auto* scores = reinterpret_cast<float*>(scratch((floats + results) * sizeof(float)));
+    float* out = is_bfloat ? scores + floats : static_cast<float*>(launch.buffers[6]) + at;
     constexpr decltype(&attend<T, 1>) by_heads[group_heads] = {&attend<T, 1>, &attend<T, 2>, &attend<T, 3>,
                                                                &attend<T, 4>};
     const std::uint64_t together = left < group_heads ? left : group_heads;
     by_heads[together - 1](args, queries, keys, values, count, stride, scores, out);
+    const RowOutput<Bfloat> rounded(launch.buffers[6], at);
+    for (std::uint32_t i = 0; is_bfloat && i < together * args.head_dim; i++) rounded.write(i, out[i]);
     begin += together;
   }
 }

@@ -113,8 +113,8 @@ class Attention {
     }
     for (std::uint32_t i = 0; i < queries_; i++) {
       const std::size_t row = tile_.row + i / group_, head = kv_head_ * group_ + i % group_;
-      scale_row(sums_ + std::size_t{i} * head_dim_, head_dim_, 1.0f / states_[i].total,
-                b_.y + (row * b_.args.heads + head) * head_dim_);
+      b_.write((row * b_.args.heads + head) * head_dim_, sums_ + std::size_t{i} * head_dim_, head_dim_,
+               1.0f / states_[i].total);
     }
   }
 

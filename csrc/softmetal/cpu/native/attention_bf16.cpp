@@ -63,9 +63,7 @@ void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_hea
     for (std::uint32_t i = 0; i < queries; i++) {
       const std::size_t row = tile.row + i / group,
                         at = (row * b.args.heads + kv_head * group + i % group) * head_dim + d;
-      for (std::uint32_t j = 0; j < panel_outputs; j += width) {
-        store(b.y + at + j, load(results + static_cast<std::size_t>(i) * panel_outputs + j) * inverses[i]);
-      }
+      b.write(at, results + static_cast<std::size_t>(i) * panel_outputs, panel_outputs, inverses[i]);
     }
   }
 }

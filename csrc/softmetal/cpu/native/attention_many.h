@@ -10,6 +10,7 @@
 #include "cpu/native/few_rows.h"
 #include "cpu/native/native.h"
 #include "cpu/native/rectangles.h"
+#include "cpu/native/row_output.h"
 #include "include/attention_args.h"
 
 namespace softmetal::cpu::native::avx512 {
@@ -28,13 +29,24 @@ struct AttentionBuffers {
         values(static_cast<const std::uint16_t*>(launch.buffers[3])),
         positions(static_cast<const std::int32_t*>(launch.buffers[4])),
         sequences(static_cast<const std::int32_t*>(launch.buffers[5])),
-        y(static_cast<float*>(launch.buffers[6])) {}
+        y(launch.buffers[6]),
+        is_bfloat(is_true(launch, 0)) {}
+
+  // Element `at` of y and what follows it, as y is to be: `count` floats, whole vectors, times `factor`.
+  void write(std::size_t at, const float* values, std::uint32_t count, float factor) const {
+    for (std::uint32_t i = 0; i < count; i += width) {
+      const Vector scaled = load(values + i) * factor;
+      is_bfloat ? store_rounded(static_cast<Bfloat*>(y) + at + i, scaled)
+                : store_rounded(static_cast<float*>(y) + at + i, scaled);
+    }
+  }
 
   const AttentionArgs& args;
   const float* q;
   const std::uint16_t *keys, *values;
   const std::int32_t *positions, *sequences;
-  float* y;
+  void* y;
+  bool is_bfloat;  // writes_bfloat, the shader's only function constant
 };
 
 // Rows [row, row + rows) and the cache positions [first, last) that any of them sees.

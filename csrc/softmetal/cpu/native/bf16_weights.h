@@ -85,7 +85,12 @@ void load_panel(const Planes& planes, std::uint32_t first, std::uint32_t count, 
   }
 }
 
-// Block `block` of a row of inputs, rounded; zeros beyond its end.
+// Block `block` of a row of inputs, rounded if it isn't yet; zeros beyond its end.
+inline __m512i round_block(const Bfloat* row, std::uint32_t columns, std::uint32_t block) {
+  const std::uint32_t left = columns - block * block_weights;
+  return _mm512_maskz_loadu_epi16(left < block_weights ? (1u << left) - 1 : ~0u, row + block * block_weights);
+}
+
 inline __m512i round_block(const float* row, std::uint32_t columns, std::uint32_t block) {
   const std::uint32_t left = columns - block * block_weights;
   const std::uint32_t mask = left < block_weights ? (1u << left) - 1 : ~0u;

@@ -1,141 +1,186 @@
 // Matrix products of many rows (prefill) with weights and inputs rounded to bfloat16, sums in float32.
 //
-// Panels of 32 outputs are dequantised, rounded and laid out once; all rows then use them. `Tiles` says how an
-// instruction set keeps rounded inputs and multiplies them with panels:
+// Panels of 32 outputs are dequantised, rounded and laid out once for a block of rows. `Tiles` says how an instruction set
+// keeps rounded inputs and multiplies them with panels:
 //   Tiles tiles;                                       what the unit needs set up, for as long as it lives
-//   Tiles::chunk                                       rows whose results are kept before they are written out
-//   Tiles::panels                                      panels at a time, an even number
 //   Tiles::input_bytes(rows, pairs)                    memory of the rounded inputs
 //   Tiles::units(rows)                                 parts in which inputs are rounded
 //   Tiles::load_inputs(x, rows, columns, begin, end, inputs)     rounds those parts, padded with zeros to whole blocks
 //   Tiles::whole(rows)                                 how many of so many rows can be multiplied without padding
-//   tiles.multiply(inputs, m, rows, pairs, panels, count, c)     rows [m, m + rows) times panels; c: Results
-// A call runs whole panels only, those that begin in its part of the grid: a panel cut in two would be computed twice.
+//   tiles.multiply(inputs, m, rows, pairs, panel, results)     rows [m, m + rows) times a panel
+// Inputs that are bfloat16 already, in whole blocks, are read where they lie; see InputRows.
 #pragma once
 
 #include "cpu/native/activation.h"
 #include "cpu/native/bf16_weights.h"
 #include "cpu/native/finish.h"
 #include "cpu/native/native.h"
+#include "cpu/native/row_output.h"
 #include "include/matmul_args.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-// A kernel's arguments and the index of its inputs' buffer.
+// Rows of a block: what a thread does to them stays in an L2 cache of 2 MB from kernel to kernel.
+constexpr std::uint32_t most_rows = 256;
+
+// A kernel's arguments, the index of its inputs' buffer and of the function constant reads_bfloat, and how many matrices
+// it multiplies the inputs with.
 struct PlainProduct {
   using Args = MatmulArgs;
-  static constexpr int x = 2;
+  static constexpr int x = 2, reads_bfloat = 2, matrices = 1;
 };
 struct GatedProduct {
   using Args = MatmulGluArgs;
-  static constexpr int x = 3;
+  static constexpr int x = 3, writes_bfloat = 0, reads_bfloat = 1, matrices = 2;
 };
 
-// Where products go, in floats: from a panel's 32 outputs to the next panel's, from a row to the next.
+// Rounded inputs: as Tiles::load_inputs lays them out, or row after row as they came, with `last` in that layout being
+// the rows beyond the last whole tile.
+struct InputRows {
+  const unsigned char *laid_out, *as_they_came, *last;
+};
+
+// Where products go: `row` floats from a row to the next.
 struct Results {
   float* c;
-  std::size_t panel, row;
+  std::size_t row;
+};
+
+// What a launch multiplies.
+template <typename Product, typename Tiles>
+class ManyInputs {
+ public:
+  explicit ManyInputs(const Launch& launch)
+      : args_(*static_cast<const typename Product::Args*>(launch.buffers[0])),
+        x_(launch.buffers[Product::x]),
+        is_bfloat_(is_true(launch, Product::reads_bfloat)) {}
+
+  // Whether they can be read where they lie.
+  bool is_direct() const { return is_bfloat_ && args_.columns % block_weights == 0; }
+
+  std::size_t bytes() const { return bytes_of(args_.rows); }
+  // Of those that can't be read where they lie although the others can.
+  std::size_t last_bytes() const { return bytes_of(last_rows()); }
+
+  void load(std::uint32_t begin, std::uint32_t end, unsigned char* inputs) const {
+    if (is_bfloat_) {
+      Tiles::load_inputs(static_cast<const Bfloat*>(x_), args_.rows, args_.columns, begin, end, inputs);
+    } else {
+      Tiles::load_inputs(static_cast<const float*>(x_), args_.rows, args_.columns, begin, end, inputs);
+    }
+  }
+
+  // Makes what is_direct() leaves to be done; `last`: of last_bytes.
+  InputRows direct(unsigned char* last) const {
+    const std::size_t first = std::size_t{args_.rows - last_rows()} * args_.columns;
+    Tiles::load_inputs(static_cast<const Bfloat*>(x_) + first, last_rows(), args_.columns, 0,
+                       Tiles::units(last_rows()), last);
+    return {nullptr, static_cast<const unsigned char*>(x_), last};
+  }
+
+ private:
+  std::uint32_t last_rows() const { return args_.rows - Tiles::whole(args_.rows); }
+  std::size_t bytes_of(std::uint32_t rows) const { return Tiles::input_bytes(rows, padded_pairs(args_.columns)); }
+
+  const typename Product::Args& args_;
+  const void* x_;
+  bool is_bfloat_;
 };
 
 // Rounds the inputs for all pieces of a launch.
 template <typename Product, typename Tiles>
 struct RoundedInputs {
-  static const typename Product::Args& args(const Launch& launch) {
-    return *static_cast<const typename Product::Args*>(launch.buffers[0]);
-  }
+  using All = ManyInputs<Product, Tiles>;
   static std::uint64_t bytes(const Launch& launch) {
-    return Tiles::input_bytes(args(launch).rows, padded_pairs(args(launch).columns));
+    return All(launch).is_direct() ? 0 : All(launch).bytes();
   }
-  static std::uint64_t units(const Launch& launch) { return Tiles::units(args(launch).rows); }
+  static std::uint64_t units(const Launch& launch) {
+    return Tiles::units(static_cast<const typename Product::Args*>(launch.buffers[0])->rows);
+  }
   static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-    const auto& a = args(launch);
-    Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns,
-                       static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), launch.prepared);
+    if (bytes(launch) != launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
+    All(launch).load(static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), launch.prepared);
   }
+  static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
 };
 
-// Where a call keeps its panels and results; the rounded inputs, its own unless they are prepared.
+// Where a call keeps a panel and results; the rounded inputs, its own unless they are prepared.
 template <typename Product, typename Tiles>
 class Workspace {
  public:
   explicit Workspace(const Launch& launch) {
     const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
     pairs = padded_pairs(args.columns);
-    panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
-    const std::size_t input_bytes = Tiles::input_bytes(args.rows, pairs);
-    const bool is_prepared = launch.prepared != nullptr && launch.prepared_bytes == input_bytes;
-    const std::size_t float_count = Tiles::panels * result_floats + panel_scales(args.columns);
-    panels = scratch(Tiles::panels * panel_bytes + float_count * sizeof(float) + (is_prepared ? 0 : input_bytes));
-    results = reinterpret_cast<float*>(panels + Tiles::panels * panel_bytes);
-    scales = results + Tiles::panels * result_floats;
-    inputs = launch.prepared;
-    if (is_prepared) return;
-    auto* own = reinterpret_cast<unsigned char*>(results + float_count);
-    Tiles::load_inputs(static_cast<const float*>(launch.buffers[Product::x]), args.rows, args.columns, 0,
-                       Tiles::units(args.rows), own);
-    inputs = own;
+    const std::size_t panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
+    const ManyInputs<Product, Tiles> source(launch);
+    const bool is_direct = source.is_direct();
+    const bool is_prepared = launch.prepared != nullptr && launch.prepared_bytes == source.bytes();
+    const std::size_t input_bytes = is_direct ? source.last_bytes() : is_prepared ? 0 : source.bytes();
+    const std::size_t float_count = Product::matrices * result_floats + panel_scales(args.columns);
+    panel = scratch(panel_bytes + float_count * sizeof(float) + input_bytes);
+    results_ = reinterpret_cast<float*>(panel + panel_bytes);
+    scales = results_ + Product::matrices * result_floats;
+    auto* own = reinterpret_cast<unsigned char*>(results_ + float_count);
+    if (is_direct) {
+      inputs = source.direct(own);
+    } else {
+      if (!is_prepared) source.load(0, Tiles::units(args.rows), own);
+      inputs = {is_prepared ? launch.prepared : own, nullptr, nullptr};
+    }
   }
 
-  unsigned char* panel(std::uint32_t i) const { return panels + i * panel_bytes; }
-  float* result(std::uint32_t panel, std::uint32_t row) const {
-    return results + panel * result_floats + row * panel_outputs;
-  }
-  Results kept_results() const { return {results, result_floats, panel_outputs}; }
+  float* results(std::uint32_t matrix = 0) const { return results_ + matrix * result_floats; }
 
   std::uint32_t pairs;
-  std::size_t panel_bytes;
-  unsigned char* panels;
-  float* results;
+  unsigned char* panel;
   float* scales;
-  const unsigned char* inputs;
+  InputRows inputs;
 
  private:
-  static constexpr std::size_t result_floats = std::size_t{Tiles::chunk} * panel_outputs;
+  static constexpr std::size_t result_floats = std::size_t{most_rows} * panel_outputs;
+
+  float* results_;
 };
 
-// Calls visit(first output, count) for up to `panels` of those panels at a time that begin in the threadgroups
-// [begin, end) of a grid of `groups_x` row tiles times groups of `group_outputs`.
-template <typename Visit>
-void for_each_panels(std::uint64_t begin, std::uint64_t end, std::uint32_t groups_x, std::uint32_t group_outputs,
-                     std::uint32_t outputs, std::uint32_t panels, const Visit& visit) {
-  const std::uint64_t panel_groups = static_cast<std::uint64_t>(panel_outputs / group_outputs) * groups_x;
-  const std::uint64_t first = (begin + panel_groups - 1) / panel_groups, last = (end + panel_groups - 1) / panel_groups;
-  const auto last_output = smaller(static_cast<std::uint32_t>(last * panel_outputs), outputs);
-  for (auto n = static_cast<std::uint32_t>(first * panel_outputs); n < last_output; n += panels * panel_outputs) {
-    visit(n, smaller(panels * panel_outputs, last_output - n));
+// Rows [row, end_row) times the `count` outputs of the panel that begins with `output`.
+struct PanelWork {
+  std::uint32_t row, end_row, output, count;
+};
+
+// A launch is blocks of rows, one after the other, times all panels, so that threads keep to rows of their own. Calls
+// multiply(work) for those panels whose share of the grid begins in [begin, end).
+template <typename Multiply>
+void for_each_panel(const Launch& launch, std::uint64_t begin, std::uint64_t end, std::uint32_t rows,
+                    std::uint32_t outputs, const Multiply& multiply) {
+  const std::uint64_t groups = std::uint64_t{launch.threadgroups_per_grid.x} * launch.threadgroups_per_grid.y;
+  const std::uint32_t blocks = (rows + most_rows - 1) / most_rows;
+  const std::uint32_t block_rows = ((rows + blocks - 1) / blocks + 31) / 32 * 32;
+  const std::uint32_t panels = (outputs + panel_outputs - 1) / panel_outputs;
+  const std::uint64_t first = (begin * blocks * panels + groups - 1) / groups;
+  const std::uint64_t last = (end * blocks * panels + groups - 1) / groups;
+  for (std::uint64_t i = first; i < last; i++) {
+    const auto row = static_cast<std::uint32_t>(i / panels) * block_rows;
+    const auto output = static_cast<std::uint32_t>(i % panels) * panel_outputs;
+    multiply(PanelWork{smaller(row, rows), smaller(row + block_rows, rows), output,
+                       smaller(panel_outputs, outputs - output)});
   }
 }
 
-// Fills the panels of `count` outputs from `first` on; returns how many.
-template <typename Format>
-std::uint32_t load_panels(const Planes& planes, std::uint32_t first, std::uint32_t count, std::uint32_t columns,
-                          unsigned char* panels, std::size_t panel_bytes, float* memory) {
-  std::uint32_t panel = 0;
-  for (; panel * panel_outputs < count; panel++) {
-    const std::uint32_t at = panel * panel_outputs;
-    load_panel<Format>(planes, first + at, smaller(panel_outputs, count - at), columns, panels + panel * panel_bytes,
-                       memory);
-  }
-  return panel;
-}
+// Lanes of the first `count` of 32 numbers.
+inline __mmask32 first_lanes(std::uint32_t count) { return count < panel_outputs ? (1u << count) - 1 : ~0u; }
 
 // The first `count` of a panel's row of results.
 inline void store_row(__m512 first, __m512 last, std::uint32_t count, float* out) {
-  const std::uint32_t mask = count < panel_outputs ? (1u << count) - 1 : ~0u;
+  const std::uint32_t mask = first_lanes(count);
   _mm512_mask_storeu_ps(out, static_cast<__mmask16>(mask), first);
   _mm512_mask_storeu_ps(out + 16, static_cast<__mmask16>(mask >> 16), last);
 }
 
 // Of `count` outputs of `rows` rows, to `out`, whose rows are `stride` floats apart.
-template <typename Work>
-void copy_results(const Work& work, std::uint32_t rows, std::uint32_t panels, std::uint32_t count, float* out,
-                  std::size_t stride) {
-  for (std::uint32_t i = 0; i < rows; i++) {
-    for (std::uint32_t p = 0; p < panels; p++) {
-      const float* row = work.result(p, i);
-      const std::uint32_t at = p * panel_outputs;
-      store_row(_mm512_load_ps(row), _mm512_load_ps(row + 16), count - at, out + i * stride + at);
-    }
+inline void copy_results(const float* results, std::uint32_t rows, std::uint32_t count, float* out,
+                         std::size_t stride) {
+  for (std::uint32_t i = 0; i < rows; i++, results += panel_outputs) {
+    store_row(_mm512_load_ps(results), _mm512_load_ps(results + 16), count, out + i * stride);
   }
 }
 
@@ -145,31 +190,24 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
   const Planes planes(launch.buffers[1], args.planes);
   auto* y = static_cast<float*>(launch.buffers[3]);
-  const std::uint32_t group_outputs = BATCH_OUTPUTS * launch.threads_per_threadgroup.x / 32;
-  const Workspace<PlainProduct, Tiles> work(launch);
+  const Workspace<PlainProduct, Tiles> workspace(launch);
   const Finish finish(launch);
   const Tiles tiles;
-  const auto visit = [&](std::uint32_t n, std::uint32_t count) {
-    const std::uint32_t panels =
-        load_panels<Format>(planes, n, count, args.columns, work.panels, work.panel_bytes, work.scales);
-    for (std::uint32_t m = 0; m < args.rows;) {
-      std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      float* out = y + static_cast<std::size_t>(m) * args.outputs + n;
-      const bool is_direct = count % panel_outputs == 0 && Tiles::whole(rows) != 0;
-      if (is_direct) {
-        rows = Tiles::whole(rows);
-        tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, {out, panel_outputs, args.outputs});
-      } else {
-        tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, panels, work.kept_results());
-        copy_results(work, rows, panels, count, out, args.outputs);
-      }
-      m += rows;
-      if (finish.is_needed()) {
-        for (std::uint32_t i = 0; i < rows; i++) finish(out + std::size_t{i} * args.outputs, n, n + count);
-      }
-    }
+  const auto multiply = [&](const PanelWork& work) {
+    load_panel<Format>(planes, work.output, work.count, args.columns, workspace.panel, workspace.scales);
+    const std::uint32_t rows = work.end_row - work.row, n = work.output, count = work.count;
+    const std::uint32_t direct = count == panel_outputs ? Tiles::whole(rows) : 0;
+    float* out = y + static_cast<std::size_t>(work.row) * args.outputs + n;
+    const auto multiply_some = [&](std::uint32_t first, std::uint32_t last, const Results& results) {
+      if (first == last) return;
+      tiles.multiply(workspace.inputs, work.row + first, last - first, workspace.pairs, workspace.panel, results);
+    };
+    multiply_some(0, direct, {out, args.outputs});
+    multiply_some(direct, rows, {workspace.results(), panel_outputs});
+    copy_results(workspace.results(), rows - direct, count, out + std::size_t{direct} * args.outputs, args.outputs);
+    for (std::uint32_t i = 0; finish.is_needed() && i < rows; i++) finish(out + std::size_t{i} * args.outputs, n, n + count);
   };
-  for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, Tiles::panels, visit);
+  for_each_panel(launch, begin, end, args.rows, args.outputs, multiply);
 }
 
 // As activate(), to 2e-4 or so, which is finer than the bfloat16 that most outputs become next.
@@ -187,41 +225,40 @@ inline __m512 activate_coarsely(std::uint32_t activation, __m512 x) {
   return _mm512_mul_ps(x, _mm512_rcp14_ps(_mm512_add_ps(power, _mm512_set1_ps(1.0f))));
 }
 
-// The first `count` outputs of a panel's row of gates and of its row of factors.
-inline void gate_row(std::uint32_t activation, const float* gate, const float* up, std::uint32_t count, float* out) {
+// The first `count` outputs of a panel's row of gates and of its row of factors, to element `at` of y.
+inline void gate_row(std::uint32_t activation, const float* gate, const float* up, std::uint32_t count, void* y,
+                     std::size_t at, bool is_bfloat) {
   const auto half = [&](int j) {
     return _mm512_mul_ps(activate_coarsely(activation, _mm512_load_ps(gate + j)), _mm512_load_ps(up + j));
   };
-  store_row(half(0), half(16), count, out);
+  if (is_bfloat) {
+    _mm512_mask_storeu_epi16(static_cast<Bfloat*>(y) + at, first_lanes(count), round_pairs(half(0), half(16)));
+  } else {
+    store_row(half(0), half(16), count, static_cast<float*>(y) + at);
+  }
 }
 
 template <typename Format, typename Tiles>
 void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  constexpr std::uint32_t half = Tiles::panels / 2;
   const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
-  const Planes gate_planes(launch.buffers[1], args.gate_planes);
-  const Planes up_planes(launch.buffers[2], args.up_planes);
-  auto* y = static_cast<float*>(launch.buffers[4]);
-  const std::uint32_t group_outputs = GLU_BATCH_OUTPUTS * launch.threads_per_threadgroup.x / 32;
-  const Workspace<GatedProduct, Tiles> work(launch);
+  const Planes matrices[] = {Planes(launch.buffers[1], args.gate_planes), Planes(launch.buffers[2], args.up_planes)};
+  const bool is_bfloat = is_true(launch, GatedProduct::writes_bfloat);
+  const Workspace<GatedProduct, Tiles> workspace(launch);
   const Tiles tiles;
-  const auto visit = [&](std::uint32_t n, std::uint32_t count) {
-    const std::uint32_t gates =
-        load_panels<Format>(gate_planes, n, count, args.columns, work.panels, work.panel_bytes, work.scales);
-    load_panels<Format>(up_planes, n, count, args.columns, work.panel(gates), work.panel_bytes, work.scales);
-    for (std::uint32_t m = 0; m < args.rows; m += Tiles::chunk) {
-      const std::uint32_t rows = smaller(Tiles::chunk, args.rows - m);
-      tiles.multiply(work.inputs, m, rows, work.pairs, work.panels, 2 * gates, work.kept_results());
-      for (std::uint32_t i = 0; i < rows; i++) {
-        float* out = y + static_cast<std::size_t>(m + i) * args.outputs + n;
-        for (std::uint32_t p = 0; p < gates; p++) {
-          const std::uint32_t at = p * panel_outputs;
-          gate_row(args.activation, work.result(p, i), work.result(gates + p, i), count - at, out + at);
-        }
-      }
+  const auto multiply = [&](const PanelWork& work) {
+    const std::uint32_t rows = work.end_row - work.row;
+    for (std::uint32_t i = 0; i < 2; i++) {
+      load_panel<Format>(matrices[i], work.output, work.count, args.columns, workspace.panel, workspace.scales);
+      tiles.multiply(workspace.inputs, work.row, rows, workspace.pairs, workspace.panel,
+                     {workspace.results(i), panel_outputs});
+    }
+    for (std::uint32_t i = 0; i < rows; i++) {
+      const std::size_t at = static_cast<std::size_t>(work.row + i) * args.outputs + work.output;
+      gate_row(args.activation, workspace.results(0) + i * panel_outputs, workspace.results(1) + i * panel_outputs,
+               work.count, launch.buffers[4], at, is_bfloat);
     }
   };
-  for_each_panels(begin, end, launch.threadgroups_per_grid.x, group_outputs, args.outputs, half, visit);
+  for_each_panel(launch, begin, end, args.rows, args.outputs, multiply);
 }
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -14,8 +14,6 @@ namespace {
 
 // Rounded inputs lie as whole tiles: of each 16 rows, block after block of 32 columns, 16 rows of 64 bytes.
 struct MatrixTiles {
-  static constexpr std::uint32_t chunk = 256, panels = 4;
-
   static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
     return std::size_t{whole_tiles(rows)} * (pairs / 16) * tile_bytes;
   }
@@ -23,7 +21,8 @@ struct MatrixTiles {
   static std::uint32_t units(std::uint32_t rows) { return whole_tiles(rows); }
   static std::uint32_t whole(std::uint32_t rows) { return rows / tile_height * tile_height; }
 
-  static void load_inputs(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin,
+  template <typename T>
+  static void load_inputs(const T* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin,
                           std::uint32_t end, unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
     for (std::uint32_t m = begin * tile_height; m < end * tile_height; m++) {
@@ -36,20 +35,32 @@ struct MatrixTiles {
     }
   }
 
-  // Columns are cut so that a panel's part stays in the L1 cache while the rows stream past it.
-  void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panels_memory, std::uint32_t count, const Results& results) const {
-    const std::uint32_t blocks = pairs / 16, cuts = (blocks + most_blocks - 1) / most_blocks;
+  void multiply(const InputRows& inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
+                const unsigned char* panel, const Results& results) const {
+    const std::uint32_t blocks = pairs / 16;
     const std::size_t tile = blocks * tile_bytes;
+    if (inputs.laid_out != nullptr) {
+      const TileRows x{inputs.laid_out + m / tile_height * tile, 64, tile_bytes, tile};
+      multiply_tiles_of(x, whole_tiles(rows), blocks, panel, results);
+      return;
+    }
+    const std::size_t row = tile / tile_height;
+    multiply_tiles_of({inputs.as_they_came + m * row, row, 64, tile}, rows / tile_height, blocks, panel, results);
+    if (rows % tile_height == 0) return;
+    const Results last{results.c + whole(rows) * results.row, results.row};
+    multiply_tiles_of({inputs.last, 64, tile_bytes, tile}, 1, blocks, panel, last);
+  }
+
+ private:
+  // Columns are cut so that a panel's part stays in the L1 cache while the rows stream past it.
+  static void multiply_tiles_of(const TileRows& rows, std::uint32_t tiles, std::uint32_t blocks,
+                                const unsigned char* panel, const Results& results) {
+    const std::uint32_t cuts = (blocks + most_blocks - 1) / most_blocks;
     for (std::uint32_t cut = 0; cut < cuts; cut++) {
       const std::uint32_t block = blocks * cut / cuts, end = blocks * (cut + 1) / cuts;
-      const TileRows x{inputs + m / tile_height * tile + block * tile_bytes, 64, tile_bytes, tile};
+      const TileRows x{rows.first + block * rows.block, rows.row, rows.block, rows.tile};
       const auto product = cut == 0 ? &multiply_all_tiles<false> : &multiply_all_tiles<true>;
-      for (std::uint32_t p = 0; p < count; p++) {
-        const std::size_t panel_block = std::size_t{p} * blocks + block;
-        product(x, whole_tiles(rows), end - block, panels_memory + panel_block * 2 * tile_bytes,
-                results.c + p * results.panel, results.row);
-      }
+      product(x, tiles, end - block, panel + std::size_t{block} * 2 * tile_bytes, results.c, results.row);
     }
   }
 
@@ -111,7 +122,9 @@ struct PreparedInputs {
   using Many = RoundedInputs<Product, MatrixTiles>;
   using Few = FewInputsPreparation<Product>;
 
-  static bool is_few(const Launch& launch) { return Many::args(launch).rows <= few_rows; }
+  static bool is_few(const Launch& launch) {
+    return static_cast<const typename Product::Args*>(launch.buffers[0])->rows <= few_rows;
+  }
   static std::uint64_t bytes(const Launch& launch) {
     return !is_few(launch) ? Many::bytes(launch) : has_few ? Few::bytes(launch) : 0;
   }
@@ -130,7 +143,14 @@ struct KeptWeights {
   static constexpr Keeping glu{&few_kept_bytes<Format, GatedProduct>, 2, {1, 2}};
 };
 
+// What is given or asked for as bfloat16 comes by the names that the shaders' forms for many rows have.
+#define FASTGO_AMX_SIDE(name, Format, side)                                                                          \
+  {"matmul_" #name side, &matmul_many<Format, MatrixTiles>, &RoundedInputs<PlainProduct, MatrixTiles>::preparation}, \
+      {"matmul_glu_" #name side, &matmul_glu_many<Format, MatrixTiles>,                                              \
+       &RoundedInputs<GatedProduct, MatrixTiles>::preparation},
 #define FASTGO_AMX_ROWS(name, Format, has_few, plain_keeping, glu_keeping)                                           \
+  FASTGO_AMX_SIDE(name, Format, "_r64")                                                                              \
+  FASTGO_AMX_SIDE(name, Format, "_r128")                                                                             \
   {"matmul_" #name "_r8", &matmul_rows<Format>, &PreparedInputs<PlainProduct, has_few>::preparation, plain_keeping}, \
       {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation,     \
        glu_keeping},

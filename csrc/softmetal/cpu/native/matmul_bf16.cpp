@@ -9,8 +9,6 @@ namespace {
 
 // Rounded inputs lie row after row.
 struct DotProducts {
-  static constexpr std::uint32_t chunk = 48, panels = 2;
-
   static std::size_t input_bytes(std::uint32_t rows, std::uint32_t pairs) {
     return static_cast<std::size_t>(rows) * pairs * 4;
   }
@@ -18,7 +16,8 @@ struct DotProducts {
   static std::uint32_t units(std::uint32_t rows) { return rows; }
   static std::uint32_t whole(std::uint32_t rows) { return rows; }
 
-  static void load_inputs(const float* x, std::uint32_t, std::uint32_t columns, std::uint32_t begin, std::uint32_t end,
+  template <typename T>
+  static void load_inputs(const T* x, std::uint32_t, std::uint32_t columns, std::uint32_t begin, std::uint32_t end,
                           unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
     for (std::uint32_t m = begin; m < end; m++) {
@@ -29,13 +28,11 @@ struct DotProducts {
     }
   }
 
-  void multiply(const unsigned char* inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
-                const unsigned char* panels_memory, std::uint32_t count, const Results& results) const {
+  void multiply(const InputRows& inputs, std::uint32_t m, std::uint32_t rows, std::uint32_t pairs,
+                const unsigned char* panel, const Results& results) const {
     const std::size_t stride = static_cast<std::size_t>(pairs) * 4;
-    for (std::uint32_t p = 0; p < count; p++) {
-      multiply_rows(inputs + m * stride, stride, rows, pairs, panels_memory + p * stride * panel_outputs,
-                    results.c + p * results.panel, results.row);
-    }
+    const unsigned char* rounded = inputs.laid_out != nullptr ? inputs.laid_out : inputs.as_they_came;
+    multiply_rows(rounded + m * stride, stride, rows, pairs, panel, results.c, results.row);
   }
 };
 
@@ -51,12 +48,19 @@ void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t en
   (is_few ? &matmul_glu_few<Format> : &matmul_glu_many<Format, DotProducts>)(launch, begin, end);
 }
 
+// Inputs and gated outputs that are bfloat16 come by the names that the shaders' forms for many rows have.
+#define FASTGO_BF16_MANY(name, Format)                         \
+  {"matmul_" #name "_r64", &matmul_many<Format, DotProducts>},  \
+      {"matmul_" #name "_r128", &matmul_many<Format, DotProducts>}, \
+      {"matmul_glu_" #name "_r64", &matmul_glu_many<Format, DotProducts>}, \
+      {"matmul_glu_" #name "_r128", &matmul_glu_many<Format, DotProducts>},
 #define FASTGO_BF16_ROWS(name, Format) \
+  FASTGO_BF16_MANY(name, Format) \
   {"matmul_" #name "_r8", &matmul_rows<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
 
 }  // namespace
 
-extern const NativeKernel matmul_bf16_kernels[] = {{"matmul_bf16_r8", &matmul_many<BF16, DotProducts>},
+extern const NativeKernel matmul_bf16_kernels[] = {FASTGO_BF16_MANY(f16, F16) FASTGO_BF16_MANY(bf16, BF16) FASTGO_BF16_MANY(int8, Int8) FASTGO_BF16_MANY(int4, Int4){"matmul_bf16_r8", &matmul_many<BF16, DotProducts>},
                                                    {"matmul_glu_bf16_r8", &matmul_glu_many<BF16, DotProducts>},
                                                    FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
 extern const NativeTable matmul_bf16_table = {matmul_bf16_kernels,

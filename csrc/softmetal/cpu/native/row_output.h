@@ -1,0 +1,42 @@
+// Results that a kernel writes as floats, or rounded to bfloat16 where only products of many rows read them, which would
+// round them anyway; the native twin of shaders/include/bfloat_output.h.
+#pragma once
+
+#include <cstddef>
+
+#include "cpu/native/native.h"
+#include "cpu/native/vector.h"
+
+namespace softmetal::cpu::native::FASTGO_ISA {
+
+// Whether the launch's function constant at `index` of its shader's list is set to true.
+inline bool is_true(const Launch& launch, int index) {
+  return launch.constants[index].defined && launch.constants[index].bytes[0] != 0;
+}
+
+inline void store_rounded(float* p, Vector v) { store(p, v); }
+
+// To nearest, ties to even; NaN stays NaN.
+inline void store_rounded(Bfloat* p, Vector v) {
+  typedef std::uint32_t Bits __attribute__((vector_size(sizeof(Vector))));
+  typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vector) / 2)));
+  const Bits bits = reinterpret_cast<Bits>(v), is_nan = reinterpret_cast<Bits>(v != v);
+  const Bits rounded = bits + 0x7FFF + (bits >> 16 & 1);
+  const Halves halves = __builtin_convertvector(((rounded & ~is_nan) | ((bits | 0x400000) & is_nan)) >> 16, Halves);
+  std::memcpy(p, &halves, sizeof halves);
+}
+
+// A row of y, which begins at element `start`, of T: float or Bfloat.
+template <typename T>
+class RowOutput {
+ public:
+  RowOutput(void* y, std::size_t start) : row_(static_cast<T*>(y) + start) {}
+
+  void write(std::uint32_t i, Vector v) const { store_rounded(row_ + i, v); }
+  void write(std::uint32_t i, float x) const { store_from_float(row_ + i, x); }
+
+ private:
+  T* row_;
+};
+
+}  // namespace softmetal::cpu::native::FASTGO_ISA
