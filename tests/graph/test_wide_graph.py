@@ -62,9 +62,9 @@ def test_cuts_are_sound_for_every_shape(width: int, outputs: int, columns: int) 
                 assert _fastmetal.kernel(vector_tuning.fused_kernel(kernel, format, cut))
 
 
-def written_as_bfloat(width: int, rows: int, format: str) -> list[str]:
+def written_as_bfloat(width: int, rows: int, format: str, reads_bfloats: bool | None = None) -> list[str]:
     """Of a norm, its gated unit and the product after that: the operations that write their results as bfloat."""
-    graph = Graph(width)
+    graph = Graph(width, reads_bfloats=reads_bfloats)
     x = graph.tensor("x", (rows, 256), "f32", Storage.STATE)
     weights = {
         name: graph.tensor(name, shape, format, Storage.WEIGHT)
@@ -82,6 +82,8 @@ def test_what_products_of_many_rows_read_is_bfloat() -> None:
     assert written_as_bfloat(WIDTH, 64, "f32") == []  # nothing is rounded
     assert written_as_bfloat(WIDTH, 16, "q4_0") == []  # few rows have a form of their own
     assert written_as_bfloat(1, 64, "q4_0") == []  # a CPU
+    assert written_as_bfloat(1, 64, "q4_0", True) == ["rms_norm", "matmul_glu"]  # one whose native kernels round
+    assert written_as_bfloat(1, 16, "q4_0", True) == []
 
 
 def test_what_others_read_too_stays_float() -> None:

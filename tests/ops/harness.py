@@ -334,7 +334,14 @@ def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes, width
 
 def run_wide_to_bfloat(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:
     """`run_wide` as if the pass `bfloat_inputs` had found that y is for products of many rows: bfloat16."""
-    bench = Bench(inputs, 132)
+    return run_to_bfloat(op, inputs, attributes, 132)
+
+
+def run_to_bfloat(
+    op: str, inputs: Mapping[str, Input], attributes: Attributes, width: int | None = None
+) -> dict[str, Any]:
+    """The same with the device's own width."""
+    bench = Bench(inputs, width)
     outputs = _BUILDERS[op](bench.graph, bench.tensors, attributes)
     outputs["y"].dtype = "bf16"
     bench.prepare(outputs)

@@ -81,9 +81,7 @@ def test_sandwich_norm(variant: Variant) -> None:
 
 @pytest.mark.parametrize("op", ["rms_norm", "add_rms_norm", "sandwich_norm"])
 def test_norms_for_products(variant: Variant, op: str) -> None:
-    """Written as bfloat, as products of many rows on wide devices read them."""
-    if variant.is_native:
-        pytest.skip("a form for GPUs: the shader itself is tested")
+    """Written as bfloat, as products of many rows read them."""
     for rows, columns in cases.NORM:
         inputs = {"x": random_rows(7, rows, columns), "weight": norm_weight(2, columns)}
         if op != "rms_norm":

@@ -1,7 +1,7 @@
 // Matrix products of many rows (prefill) with weights and inputs rounded to bfloat16, sums in float32.
 //
-// Panels of 32 outputs are dequantised, rounded and laid out once for a block of rows. `Tiles` says how an instruction set
-// keeps rounded inputs and multiplies them with panels:
+// Panels of 32 outputs are dequantised, rounded and laid out once for a block of rows. `Tiles` says how an instruction
+// set keeps rounded inputs and multiplies them with panels:
 //   Tiles tiles;                                       what the unit needs set up, for as long as it lives
 //   Tiles::input_bytes(rows, pairs)                    memory of the rounded inputs
 //   Tiles::units(rows)                                 parts in which inputs are rounded
@@ -23,8 +23,8 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 // Rows of a block: what a thread does to them stays in an L2 cache of 2 MB from kernel to kernel.
 constexpr std::uint32_t most_rows = 256;
 
-// A kernel's arguments, the index of its inputs' buffer and of the function constant reads_bfloat, and how many matrices
-// it multiplies the inputs with.
+// A kernel's arguments, the index of its inputs' buffer and of the function constant reads_bfloat, and how many
+// matrices it multiplies the inputs with.
 struct PlainProduct {
   using Args = MatmulArgs;
   static constexpr int x = 2, reads_bfloat = 2, matrices = 1;
@@ -73,8 +73,8 @@ class ManyInputs {
   // Makes what is_direct() leaves to be done; `last`: of last_bytes.
   InputRows direct(unsigned char* last) const {
     const std::size_t first = std::size_t{args_.rows - last_rows()} * args_.columns;
-    Tiles::load_inputs(static_cast<const Bfloat*>(x_) + first, last_rows(), args_.columns, 0,
-                       Tiles::units(last_rows()), last);
+    Tiles::load_inputs(static_cast<const Bfloat*>(x_) + first, last_rows(), args_.columns, 0, Tiles::units(last_rows()),
+                       last);
     return {nullptr, static_cast<const unsigned char*>(x_), last};
   }
 
@@ -91,9 +91,7 @@ class ManyInputs {
 template <typename Product, typename Tiles>
 struct RoundedInputs {
   using All = ManyInputs<Product, Tiles>;
-  static std::uint64_t bytes(const Launch& launch) {
-    return All(launch).is_direct() ? 0 : All(launch).bytes();
-  }
+  static std::uint64_t bytes(const Launch& launch) { return All(launch).is_direct() ? 0 : All(launch).bytes(); }
   static std::uint64_t units(const Launch& launch) {
     return Tiles::units(static_cast<const typename Product::Args*>(launch.buffers[0])->rows);
   }
@@ -205,7 +203,8 @@ void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     multiply_some(0, direct, {out, args.outputs});
     multiply_some(direct, rows, {workspace.results(), panel_outputs});
     copy_results(workspace.results(), rows - direct, count, out + std::size_t{direct} * args.outputs, args.outputs);
-    for (std::uint32_t i = 0; finish.is_needed() && i < rows; i++) finish(out + std::size_t{i} * args.outputs, n, n + count);
+    for (std::uint32_t i = 0; finish.is_needed() && i < rows; i++)
+      finish(out + std::size_t{i} * args.outputs, n, n + count);
   };
   for_each_panel(launch, begin, end, args.rows, args.outputs, multiply);
 }

@@ -22,8 +22,8 @@ struct MatrixTiles {
   static std::uint32_t whole(std::uint32_t rows) { return rows / tile_height * tile_height; }
 
   template <typename T>
-  static void load_inputs(const T* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin,
-                          std::uint32_t end, unsigned char* inputs) {
+  static void load_inputs(const T* x, std::uint32_t rows, std::uint32_t columns, std::uint32_t begin, std::uint32_t end,
+                          unsigned char* inputs) {
     const std::uint32_t blocks = padded_pairs(columns) / 16;
     for (std::uint32_t m = begin * tile_height; m < end * tile_height; m++) {
       unsigned char* out = inputs + std::size_t{m / tile_height} * blocks * tile_bytes + m % tile_height * 64;
@@ -148,11 +148,11 @@ struct KeptWeights {
   {"matmul_" #name side, &matmul_many<Format, MatrixTiles>, &RoundedInputs<PlainProduct, MatrixTiles>::preparation}, \
       {"matmul_glu_" #name side, &matmul_glu_many<Format, MatrixTiles>,                                              \
        &RoundedInputs<GatedProduct, MatrixTiles>::preparation},
-#define FASTGO_AMX_ROWS(name, Format, has_few, plain_keeping, glu_keeping)                                           \
-  FASTGO_AMX_SIDE(name, Format, "_r64")                                                                              \
-  FASTGO_AMX_SIDE(name, Format, "_r128")                                                                             \
-  {"matmul_" #name "_r8", &matmul_rows<Format>, &PreparedInputs<PlainProduct, has_few>::preparation, plain_keeping}, \
-      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation,     \
+#define FASTGO_AMX_ROWS(name, Format, has_few, plain_keeping, glu_keeping)                                       \
+  FASTGO_AMX_SIDE(name, Format, "_r64")                                                                          \
+  FASTGO_AMX_SIDE(name, Format, "_r128"){"matmul_" #name "_r8", &matmul_rows<Format>,                            \
+                                         &PreparedInputs<PlainProduct, has_few>::preparation, plain_keeping},    \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation, \
        glu_keeping},
 #define FASTGO_AMX_FLOATS(name, Format) FASTGO_AMX_ROWS(name, Format, false, nullptr, nullptr)
 #define FASTGO_AMX_QUANTISED(name, Format) \

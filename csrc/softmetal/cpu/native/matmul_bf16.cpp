@@ -49,20 +49,22 @@ void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t en
 }
 
 // Inputs and gated outputs that are bfloat16 come by the names that the shaders' forms for many rows have.
-#define FASTGO_BF16_MANY(name, Format)                         \
-  {"matmul_" #name "_r64", &matmul_many<Format, DotProducts>},  \
-      {"matmul_" #name "_r128", &matmul_many<Format, DotProducts>}, \
+#define FASTGO_BF16_MANY(name, Format)                                     \
+  {"matmul_" #name "_r64", &matmul_many<Format, DotProducts>},             \
+      {"matmul_" #name "_r128", &matmul_many<Format, DotProducts>},        \
       {"matmul_glu_" #name "_r64", &matmul_glu_many<Format, DotProducts>}, \
       {"matmul_glu_" #name "_r128", &matmul_glu_many<Format, DotProducts>},
-#define FASTGO_BF16_ROWS(name, Format) \
-  FASTGO_BF16_MANY(name, Format) \
-  {"matmul_" #name "_r8", &matmul_rows<Format>}, {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
+#define FASTGO_BF16_ROWS(name, Format)                                         \
+  FASTGO_BF16_MANY(name, Format){"matmul_" #name "_r8", &matmul_rows<Format>}, \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>},
 
 }  // namespace
 
-extern const NativeKernel matmul_bf16_kernels[] = {FASTGO_BF16_MANY(f16, F16) FASTGO_BF16_MANY(bf16, BF16) FASTGO_BF16_MANY(int8, Int8) FASTGO_BF16_MANY(int4, Int4){"matmul_bf16_r8", &matmul_many<BF16, DotProducts>},
-                                                   {"matmul_glu_bf16_r8", &matmul_glu_many<BF16, DotProducts>},
-                                                   FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
+extern const NativeKernel matmul_bf16_kernels[] = {
+    FASTGO_BF16_MANY(f16, F16) FASTGO_BF16_MANY(bf16, BF16) FASTGO_BF16_MANY(int8, Int8)
+        FASTGO_BF16_MANY(int4, Int4){"matmul_bf16_r8", &matmul_many<BF16, DotProducts>},
+    {"matmul_glu_bf16_r8", &matmul_glu_many<BF16, DotProducts>},
+    FASTGO_FOR_EACH_QUANTISED_FORMAT(FASTGO_BF16_ROWS)};
 extern const NativeTable matmul_bf16_table = {matmul_bf16_kernels,
                                               sizeof(matmul_bf16_kernels) / sizeof(matmul_bf16_kernels[0])};
 

@@ -53,8 +53,7 @@ float add_branch(const RmsNormArgs& args, const float* branch, const float* weig
 
 // y = x * scale * weight
 template <typename T>
-void scale_row(const float* x, const float* weight, float scale, std::uint32_t columns,
-               const RowOutput<T>& y) {
+void scale_row(const float* x, const float* weight, float scale, std::uint32_t columns, const RowOutput<T>& y) {
   std::uint32_t i = 0;
   for (; i + width <= columns; i += width) y.write(i, load(x + i) * scale * load(weight + i));
   for (; i < columns; i++) y.write(i, x[i] * scale * weight[i]);

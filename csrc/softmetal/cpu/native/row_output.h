@@ -1,5 +1,5 @@
-// Results that a kernel writes as floats, or rounded to bfloat16 where only products of many rows read them, which would
-// round them anyway; the native twin of shaders/include/bfloat_output.h.
+// Results that a kernel writes as floats, or rounded to bfloat16 where only products of many rows read them, which
+// would round them anyway; the native twin of shaders/include/bfloat_output.h.
 #pragma once
 
 #include <cstddef>
