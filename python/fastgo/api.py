@@ -83,7 +83,9 @@ class LLM:
         if self._tokenizer is None:
             info = self.model.manifest.tokenizer
             if info is None:
-                raise UnsupportedModelError(f"model {self.model.name} has no tokenizer", hint="from Python, generate_ids takes token ids")
+                raise UnsupportedModelError(
+                    f"model {self.model.name} has no tokenizer", hint="from Python, generate_ids takes token ids"
+                )
             self._tokenizer = Tokenizer.load(self.model.path, info)
         return self._tokenizer
 
