@@ -12,8 +12,9 @@ from typing import Any
 
 from fastgo import _fastmetal, switches
 from fastgo.errors import DeviceError, OutOfMemoryError
+from fastgo.graph.lower import CPU_DEVICE
 
-_KIND_BY_PREFIX = {"softmetal CPU": "cpu", "softmetal CUDA": "cuda"}
+_KIND_BY_PREFIX = {CPU_DEVICE: "cpu", "softmetal CUDA": "cuda"}
 # How many cores of a GPU run threadgroups side by side; our CPU kernels divide their work by other rules.
 _PARALLEL_WIDTH = {"cpu": 1, "cuda": 132, "metal": 16}
 # Optional libraries of NVIDIA's packages: the switch that names their file, and where the packages have it.

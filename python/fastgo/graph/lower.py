@@ -16,6 +16,7 @@ from fastgo import _fastmetal, switches
 from fastgo.graph.dag import Graph, KernelCall, Node, Storage, Tensor
 from fastgo.graph.plan import plan_arena
 
+CPU_DEVICE = "softmetal CPU"  # how the name of softmetal's CPU device begins
 _STRUCT_CODES = {"uint": "I", "int": "i", "float": "f", "ulong": "Q", "long": "q"}
 
 
@@ -55,7 +56,7 @@ def _buffer_arguments(kernel: str) -> list[dict[str, Any]]:
 
 def _runs_shaders(device: _fastmetal.Device) -> bool:
     """Whether the device runs the shaders themselves, not native kernels in the place of some."""
-    is_cpu = str(device.info["name"]).startswith("softmetal CPU")
+    is_cpu = str(device.info["name"]).startswith(CPU_DEVICE)
     return not is_cpu or switches.value("FASTGO_CPU_KERNELS") == "msl"
 
 
