@@ -228,62 +228,68 @@ class GroupProduct {
   Memory* const memory_;
 };
 
-// Calls product(group, inputs of the rows, first output, count, out (8, 16)) for all groups that a range touches, and
-// writes the outputs [first, first + count) of each to y. `rest` is what is left of scratch memory.
+// Calls product(group, inputs of eight rows, first output, count, out (8, 16)) for all groups that a range touches, all
+// rows of the range one after the other, and writes the outputs [first, first + count) of each to y. `memory`: what
+// is left of scratch memory.
 template <typename Product, typename Multiply>
 void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end, std::uint32_t tile_outputs, float* y,
                     unsigned char* memory, const Multiply& product) {
+  static_assert(BATCH_ROWS == rows_together, "a column of the grid is what is multiplied together");
   const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
   const std::uint32_t blocks = args.columns / block_weights;
-  const unsigned char* inputs = few_inputs<Product>(launch, memory);
+  const std::uint32_t group_outputs = tile_outputs * launch.threads_per_threadgroup.x / 32;
+  unsigned char* inputs = few_inputs<Product>(launch, memory);
   // A head's logits: stores that wait for their lines to be read would hold up the tiles' own.
   const bool streams = args.outputs >= least_streamed && args.outputs % outputs_together == 0 &&
                        reinterpret_cast<std::uintptr_t>(y) % 64 == 0;
-  for_few_rows(launch, args, tile_outputs, begin, end, [&](auto m, auto rows, auto first_output, auto last_output) {
-    const LaneInputs x(const_cast<unsigned char*>(inputs) + m / rows_together * LaneInputs::bytes(blocks), blocks);
-    for (std::uint32_t n = first_output, count; n < last_output; n += count) {
-      // A piece may begin within a group.
-      const std::uint32_t within = n % outputs_together;
-      count = smaller(outputs_together - within, last_output - n);
-      alignas(64) float out[rows_together][outputs_together];
-      product(n / outputs_together, x, n, count, &out[0][0]);
-      for (std::uint32_t i = 0; i < rows; i++) {
-        float* to = y + static_cast<std::size_t>(m + i) * args.outputs + n;
-        if (count < outputs_together) {
-          std::memcpy(to, out[i] + within, count * sizeof(float));
-        } else if (streams) {
-          _mm512_stream_ps(to, _mm512_load_ps(out[i]));
-        } else {
-          _mm512_storeu_ps(to, _mm512_load_ps(out[i]));
-        }
+  const auto multiply = [&](std::uint32_t x, std::uint32_t n, std::uint32_t count) {
+    const std::uint32_t first_row = x * rows_together;
+    alignas(64) float out[rows_together][outputs_together];
+    product(n / outputs_together, LaneInputs(inputs + x * LaneInputs::bytes(blocks), blocks), n, count, &out[0][0]);
+    for (std::uint32_t i = 0; i < smaller(rows_together, args.rows - first_row); i++) {
+      float* to = y + static_cast<std::size_t>(first_row + i) * args.outputs + n;
+      if (count < outputs_together) {
+        std::memcpy(to, out[i] + n % outputs_together, count * sizeof(float));
+      } else if (streams) {
+        _mm512_stream_ps(to, _mm512_load_ps(out[i]));
+      } else {
+        _mm512_storeu_ps(to, _mm512_load_ps(out[i]));
       }
+    }
+  };
+  for_each_rectangle(begin, end, launch.threadgroups_per_grid.x, [&](auto x0, auto x1, auto y0, auto y1) {
+    const std::uint32_t last_output = smaller(y1 * group_outputs, args.outputs);
+    for (std::uint32_t n = y0 * group_outputs, count; n < last_output; n += count) {
+      // A piece may begin within a group.
+      count = smaller(outputs_together - n % outputs_together, last_output - n);
+      for (std::uint32_t x = x0; x < x1; x++) multiply(x, n, count);
     }
   });
   if (streams) _mm_sfence();
 }
 
-// Scratch memory of a launch: what a product works with, a group packed for the moment, the inputs.
+// Scratch memory of a launch: what a product works with, a group of each matrix packed for the moment, the inputs.
 template <typename Format>
 struct FewScratch {
-  FewScratch(std::uint32_t rows, std::uint32_t columns)
-      : product(scratch(bytes(columns / block_weights) + few_lanes_bytes(rows, columns))),
-        group(product + sizeof(typename GroupProduct<Format>::Memory)),
-        inputs(product + bytes(columns / block_weights)) {}
+  FewScratch(std::uint32_t matrices, std::uint32_t rows, std::uint32_t columns)
+      : group_bytes(packed_group_bytes<Format>(columns / block_weights)),
+        product(scratch(product_bytes + matrices * group_bytes + few_lanes_bytes(rows, columns))),
+        inputs(product + product_bytes + matrices * group_bytes) {}
 
-  static std::size_t bytes(std::uint32_t blocks) {
-    return sizeof(typename GroupProduct<Format>::Memory) + packed_group_bytes<Format>(blocks);
-  }
+  unsigned char* group(std::uint32_t matrix) const { return product + product_bytes + matrix * group_bytes; }
 
-  unsigned char *product, *group, *inputs;
+  static constexpr std::size_t product_bytes = sizeof(typename GroupProduct<Format>::Memory);
+  const std::size_t group_bytes;
+  unsigned char *const product, *const inputs;
 };
 
 template <typename Format>
 void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
   const std::uint32_t blocks = args.columns / block_weights;
-  const FewScratch<Format> memory(args.rows, args.columns);
+  const FewScratch<Format> memory(1, args.rows, args.columns);
   const PackedMatrix<Format> weights(Planes(launch.buffers[1], args.planes), args.outputs, blocks,
-                                     kept_memory(launch, 0), memory.group);
+                                     kept_memory(launch, 0), memory.group(0));
   const GroupProduct<Format> group_product(blocks, memory.product);
   const Finish finish(launch);
   const TileUnit unit(PackingOf<Format>::step_columns, PackingOf<Format>::step_columns / 4);
@@ -300,11 +306,11 @@ template <typename Format>
 void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
   const std::uint32_t blocks = args.columns / block_weights;
-  const FewScratch<Format> memory(args.rows, args.columns);
+  const FewScratch<Format> memory(2, args.rows, args.columns);
   const PackedMatrix<Format> gate(Planes(launch.buffers[1], args.gate_planes), args.outputs, blocks,
-                                  kept_memory(launch, 0), memory.group);
+                                  kept_memory(launch, 0), memory.group(0));
   const PackedMatrix<Format> up(Planes(launch.buffers[2], args.up_planes), args.outputs, blocks, kept_memory(launch, 1),
-                                memory.group);
+                                memory.group(1));
   const GroupProduct<Format> group_product(blocks, memory.product);
   const TileUnit unit(PackingOf<Format>::step_columns, PackingOf<Format>::step_columns / 4);
   const auto product = [&](std::uint32_t group, const LaneInputs& x, std::uint32_t, std::uint32_t, float* out) {

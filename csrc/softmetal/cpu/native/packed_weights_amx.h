@@ -305,7 +305,8 @@ class PackedMatrix {
   static constexpr unsigned char being_packed = 1, packed = 2;
 
   const unsigned char* pack_to_scratch(std::uint32_t index) const {
-    packer_.pack(index, scratch_);
+    if (index != in_scratch_) packer_.pack(index, scratch_);
+    in_scratch_ = index;
     return scratch_;
   }
 
@@ -314,6 +315,7 @@ class PackedMatrix {
   unsigned char* const kept_;
   unsigned char* const states_;
   unsigned char* const scratch_;
+  mutable std::uint32_t in_scratch_ = ~std::uint32_t{0};  // a group, or none
 };
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA
