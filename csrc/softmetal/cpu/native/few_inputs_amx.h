@@ -40,25 +40,39 @@ struct LaneInputs {
     }
     const float largest = largest_magnitude(most);
     const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 32512.0f / largest : 0.0f);
+    __m512i block_sums[quad_blocks];  // of each lane
     for (std::uint32_t b = 0; b < quad_blocks; b++) {
-      store(_mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2], inverse)),
-            _mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2 + 1], inverse)), quad * quad_blocks + b, lane);
+      const __m512i first = _mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2], inverse));
+      const __m512i last = _mm512_cvtps_epi32(_mm512_mul_ps(values[b * 2 + 1], inverse));
+      std::int8_t* to = operands + (quad * quad_blocks + b) * operand_bytes + lane * block_weights;
+      store(first, to);
+      store(last, to + 16);
+      block_sums[b] = _mm512_add_epi32(first, last);
     }
+    alignas(16) float four[quad_blocks];
+    _mm_store_ps(four, _mm_cvtepi32_ps(sums_of_lanes(block_sums)));
+    for (std::uint32_t b = 0; b < quad_blocks; b++) sums[(quad * quad_blocks + b) * rows_together + lane] = four[b];
     scales[quad * rows_together + lane] = largest / 32512.0f;
   }
 
  private:
-  // The integers of a block, its first and its last 16.
-  void store(__m512i first, __m512i last, std::uint32_t block, std::uint32_t lane) const {
-    std::int8_t* to = operands + block * operand_bytes + lane * block_weights;
-    for (const __m512i half : {first, last}) {
-      const HighLow parts = split(half);
-      _mm_store_si128(reinterpret_cast<__m128i*>(to), parts.high);
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + operand_bytes / 2), parts.low);
-      to += 16;
+  static void store(__m512i integers, std::int8_t* to) {
+    const HighLow parts = split(integers);
+    _mm_store_si128(reinterpret_cast<__m128i*>(to), parts.high);
+    _mm_store_si128(reinterpret_cast<__m128i*>(to + operand_bytes / 2), parts.low);
+  }
+
+  // The sum of each of four registers.
+  static __m128i sums_of_lanes(const __m512i* registers) {
+    __m512i pairs[2];
+    for (int i = 0; i < 2; i++) {
+      const __m512i a = registers[2 * i], b = registers[2 * i + 1];
+      pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     }
-    // Exact, as integers would be; of inputs that are not finite integers would overflow.
-    sums[block * rows_together + lane] = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(first, last)));
+    const __m512i fours =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(pairs[0], pairs[1]), _mm512_unpackhi_epi64(pairs[0], pairs[1]));
+    const __m256i halves = _mm256_add_epi32(_mm512_castsi512_si256(fours), _mm512_extracti64x4_epi64(fours, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
   }
 };
 

@@ -295,6 +295,7 @@ void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t e
   const TileUnit unit(PackingOf<Format>::step_columns, PackingOf<Format>::step_columns / 4);
   const auto product = [&](std::uint32_t group, const LaneInputs& x, std::uint32_t n, std::uint32_t count, float* out) {
     group_product.multiply(weights.group(group), x, out);
+    if (!finish.is_needed()) return;
     float* first = out + n % outputs_together;
     for (int i = 0; i < rows_together; i++) finish(first + i * lane_count, n, n + count);
   };
