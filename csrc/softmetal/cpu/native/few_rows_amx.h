@@ -14,7 +14,7 @@
 namespace softmetal::cpu::native::FASTGO_ISA {
 
 constexpr std::uint32_t steps_together = 4;
-constexpr std::uint32_t least_streamed = 16384;  // outputs whose results bypass the caches
+constexpr std::size_t least_streamed = 4 << 20;  // bytes of results that bypass the caches: they would not stay there
 
 // Calls f(0), f(1) ... with constants, so that what they index stays in registers.
 template <typename F, std::size_t... i>
@@ -240,7 +240,8 @@ void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end
   const std::uint32_t group_outputs = tile_outputs * launch.threads_per_threadgroup.x / 32;
   unsigned char* inputs = few_inputs<Product>(launch, memory);
   // A head's logits: stores that wait for their lines to be read would hold up the tiles' own.
-  const bool streams = args.outputs >= least_streamed && args.outputs % outputs_together == 0 &&
+  const std::size_t y_bytes = static_cast<std::size_t>(args.rows) * args.outputs * sizeof(float);
+  const bool streams = y_bytes >= least_streamed && args.outputs % outputs_together == 0 &&
                        reinterpret_cast<std::uintptr_t>(y) % 64 == 0;
   const auto multiply = [&](std::uint32_t x, std::uint32_t n, std::uint32_t count) {
     const std::uint32_t first_row = x * rows_together;
