@@ -28,11 +28,31 @@ FASTGO_NIBBLE_BITS(Q5_1, 1)
 FASTGO_NIBBLE_BITS(Q4_K, 0)
 FASTGO_NIBBLE_BITS(Q5_K, 1)
 
-inline std::uint32_t padded_blocks(std::uint32_t blocks) { return (blocks + lane_count - 1) / lane_count * lane_count; }
-
 // Floats that a NibblePanel of so many blocks keeps.
 inline std::size_t nibble_panel_floats(std::uint32_t blocks) {
-  return std::size_t{2} * lane_count * padded_blocks(blocks);
+  return std::size_t{2} * lane_count * whole_groups(blocks);
+}
+
+// Transposes eight rows of two times eight floats: row j of the result holds element j of each half's eight.
+__attribute__((always_inline)) inline void transpose_halves(__m512 rows[8]) {
+  __m512 pairs[8];
+  __m512d fours[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      const __m512d first = _mm512_castps_pd(pairs[i + j]), second = _mm512_castps_pd(pairs[i + j + 2]);
+      fours[i + 2 * j] = _mm512_unpacklo_pd(first, second);
+      fours[i + 2 * j + 1] = _mm512_unpackhi_pd(first, second);
+    }
+  }
+  const __m512i even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+  for (int j = 0; j < 4; j++) {
+    rows[j] = _mm512_castpd_ps(_mm512_permutex2var_pd(fours[j], even, fours[j + 4]));
+    rows[j + 4] = _mm512_castpd_ps(_mm512_permutex2var_pd(fours[j], odd, fours[j + 4]));
+  }
 }
 
 // Sixteen outputs from `first` on, those beyond `last` being the last one again. `memory`: nibble_panel_floats.
@@ -43,9 +63,9 @@ class NibblePanel {
       : low_(planes.low + std::uint64_t{first} * blocks * 16),
         high_(planes.high == nullptr ? nullptr : planes.high + std::uint64_t{first} * blocks * 4),
         scales_(memory),
-        shifts_(memory + lane_count * padded_blocks(blocks)) {
+        shifts_(memory + lane_count * whole_groups(blocks)) {
     for (std::uint32_t i = 0; i < lane_count; i++) offsets_[i] = (smaller(first + i, last) - first) * blocks;
-    for (std::uint32_t block = 0; block < blocks; block += lane_count) load_scales(planes, first, blocks, block);
+    for (std::uint32_t block = 0; block < blocks; block += group_blocks) load_scales(planes, first, blocks, block);
   }
 
   // Stores the 16 pairs of columns of a block, `panel_outputs` words apart.
@@ -96,29 +116,27 @@ class NibblePanel {
     return _mm512_fmadd_ps(q, affine.scale, affine.shift);
   }
 
+  // Of the eight blocks from `block` on.
   void load_scales(const Planes& planes, std::uint32_t first, std::uint32_t blocks, std::uint32_t block) {
-    __m512i scales[lane_count], shifts[lane_count];
-    for (std::uint32_t i = 0; i < lane_count; i++) {
-      const std::uint64_t index = std::uint64_t{first} * blocks + offsets_[i] + block;
-      const GroupAffine lower = Vnni<Format>::affine(planes, index, present_blocks(blocks, block));
-      GroupAffine upper = {};
-      if (block + group_blocks < blocks) {
-        upper = Vnni<Format>::affine(planes, index + group_blocks, present_blocks(blocks, block + group_blocks));
-      }
+    constexpr std::uint32_t half = lane_count / 2;
+    const __mmask8 present = present_blocks(blocks, block);
+    __m512 scales[half], shifts[half];
+    for (std::uint32_t i = 0; i < half; i++) {
+      const std::uint64_t index = std::uint64_t{first} * blocks + block;
+      const GroupAffine lower = Vnni<Format>::affine(planes, index + offsets_[i], present);
+      const GroupAffine upper = Vnni<Format>::affine(planes, index + offsets_[i + half], present);
       scales[i] = join(lower.scale, upper.scale);
       shifts[i] = join(lower.shift, upper.shift);
     }
-    transpose(scales);
-    transpose(shifts);
-    for (std::uint32_t i = 0; i < lane_count; i++) {
-      _mm512_store_si512(scales_ + (block + i) * lane_count, scales[i]);
-      _mm512_store_si512(shifts_ + (block + i) * lane_count, shifts[i]);
+    transpose_halves(scales);
+    transpose_halves(shifts);
+    for (std::uint32_t i = 0; i < half; i++) {
+      _mm512_store_ps(scales_ + (block + i) * lane_count, scales[i]);
+      _mm512_store_ps(shifts_ + (block + i) * lane_count, shifts[i]);
     }
   }
 
-  static __m512i join(__m256 lower, __m256 upper) {
-    return _mm512_castps_si512(_mm512_insertf32x8(_mm512_castps256_ps512(lower), upper, 1));
-  }
+  static __m512 join(__m256 lower, __m256 upper) { return _mm512_insertf32x8(_mm512_castps256_ps512(lower), upper, 1); }
 
   __m512 scale(std::uint32_t block) const { return _mm512_load_ps(scales_ + block * lane_count); }
   __m512 shift(std::uint32_t block) const { return _mm512_load_ps(shifts_ + block * lane_count); }
