@@ -49,9 +49,12 @@ class Peer(Protocol):
         """Seconds from the process's start to its first output, and its peak memory."""
 
 
+_COMMAND = str(Path(sys.executable).with_name("fastgo"))
+
+
 @dataclass
 class FastgoPeer:
-    """This Python's fastgo."""
+    """fastgo as users run it: the command that lies beside this Python."""
 
     file: Path
     threads: int
@@ -60,13 +63,13 @@ class FastgoPeer:
 
     def tokens_per_s(self, test: SpeedTest, repeats: int) -> float:
         options = ["--depth", str(test.depth), "--batch", str(test.batch), "-r", str(repeats), "--format", "json"]
-        command = [sys.executable, "-m", "fastgo", "bench", "--model", str(self.file), *_sizes(test), *options]
+        command = [_COMMAND, "bench", "--model", str(self.file), *_sizes(test), *options]
         row = _output(command, self._environment)[0]
         self.facts |= {name: row[name] for name in ("version", "commit", "machine", "isa", "switches")}
         return float(row["tokens_per_s"]["median"])
 
     def first_token(self, prompt: Path) -> tuple[float, int]:
-        command = [sys.executable, "-m", "fastgo", "run", "--model", str(self.file), "--raw", "-n", "1"]
+        command = [_COMMAND, "run", "--model", str(self.file), "--raw", "-n", "1"]
         return _first_output([*command, "--file", str(prompt)], self._environment)
 
     @property

@@ -24,7 +24,7 @@ from fastgo.errors import InvalidFileError, ModelNotFoundError, UnsupportedModel
 from fastgo.models.config import ModelConfig
 
 FILE_NAME = "manifest.json"
-IMPORTER_VERSION = 4  # goes up whenever an import of the same file gives another folder
+IMPORTER_VERSION = 5  # goes up whenever an import of the same file gives another folder
 FORMAT_VERSION = 1
 MAX_NBYTES = 64 << 20
 MAX_SHARDS = 99_999
