@@ -1,6 +1,7 @@
 // How memory is asked of Metal: size classes with their free lists, and tracked placement heaps.
 #include "metal/buffer_pool.h"
 
+#include "metal/autorelease.h"
 #include "metal/error.h"
 
 namespace fastgo::metal {
@@ -42,6 +43,7 @@ Heap::Heap(MTL::Device* device, std::size_t size, Storage storage, const std::st
 Heap::~Heap() { telemetry_->buffer_bytes -= size_; }
 
 std::shared_ptr<Buffer> Heap::place(std::size_t offset, std::size_t size, const std::string& label) {
+  const AutoreleaseScope scope;
   if (offset > size_ || size > size_ - offset) {
     throw Error("a buffer of " + std::to_string(size) + " bytes at " + std::to_string(offset) +
                 " does not fit in a heap of " + std::to_string(size_) + " bytes");

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "metal/autorelease.h"
 #include "metal/error.h"
 #include "metal/shader_list.h"
 
@@ -57,6 +58,7 @@ const Pipeline& Pipelines::get(const std::string& kernel, const Constants& const
     return found->second;
   }
   telemetry_->pipeline_misses++;
+  const AutoreleaseScope scope;
   const KernelEntry entry = find_kernel(kernel);
   return pipelines_.emplace(key, build(*entry.file, *entry.kernel, constants)).first->second;
 }

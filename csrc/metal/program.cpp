@@ -5,6 +5,7 @@
 #include <cstring>
 #include <set>
 
+#include "metal/autorelease.h"
 #include "metal/error.h"
 #include "metal/upload.h"
 
@@ -70,6 +71,7 @@ void Program::dispatch(Dispatch dispatch) {
 }
 
 void Program::finish() {
+  const AutoreleaseScope scope;
   if (finished_) throw Error("program " + label_ + " is finished already");
   if (dispatches_.empty()) throw Error("program " + label_ + " has no dispatches");
   write_arguments();
