@@ -34,6 +34,8 @@ std::vector<Capabilities> list_devices() {
   return found;
 }
 
+Submission::~Submission() { commands_->waitUntilCompleted(); }
+
 void Submission::wait() {
   commands_->waitUntilCompleted();
   kept_.clear();

@@ -28,6 +28,10 @@ class Submission {
  public:
   Submission(NS::SharedPtr<MTL::CommandBuffer> commands, std::vector<std::shared_ptr<const void>> kept)
       : commands_(std::move(commands)), kept_(std::move(kept)) {}
+  // Waits too: what the work uses may be gone afterwards, a mapped file's pages with it.
+  ~Submission();
+  Submission(const Submission&) = delete;
+  Submission& operator=(const Submission&) = delete;
 
   // Blocks until the work is done. Throws Error with the device's reason when it failed.
   void wait();

@@ -41,6 +41,17 @@ def run_with_other_weights_at_last(format: str, is_mapped: bool) -> tuple[Array,
         return before, bench.run()["y"]
 
 
+def run_and_drop() -> Array:
+    """y of a program of which many runs were begun, but not waited for, when all of it was dropped."""
+    inputs = {**weights_of("matmul", "q4_0", 512, 1024), "x": random_rows(1, 8, 512)}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepared("matmul", inputs, {}, Path(folder))
+        y: Array = bench.run()["y"]
+        for _ in range(30):
+            bench.device.submit([bench.program])
+        return y
+
+
 @pytest.mark.parametrize("op", ATTRIBUTES)
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_run_has_the_same_bits(variant: Variant, op: str, format: str) -> None:
@@ -62,3 +73,10 @@ def test_only_mapped_weights_are_copied(variant: Variant, format: str) -> None:
     before, after = variant.call(run_with_other_weights_at_last, format, False)
     assert before.any()
     assert not after.any()
+
+
+def test_what_is_dropped_while_it_runs(variant: Variant) -> None:
+    """The file stays mapped for as long as kernels read it."""
+    first = variant.call(run_and_drop)
+    for _ in range(3):
+        np.testing.assert_array_equal(variant.call(run_and_drop), first)
