@@ -268,6 +268,12 @@ TEST(kernels_keep_what_they_make_of_pages_that_do_not_change) {
   CHECK_EQUAL(Counter(&own[10], &kept).after(100), 0u);
   CHECK_EQUAL(Counter(&lent[10], nullptr).after(100), 0u);
   CHECK_EQUAL(Counter(&lent[10], &full).after(100), 0u);
+  {
+    const Counter before(&lent[10], &kept);
+    CHECK_EQUAL(before.after(100), first);
+    kept.add_source(lent.data(), lent.size() * sizeof lent[0]);  // other pages, at the address of those
+    CHECK_EQUAL(Counter(&lent[10], &kept).after(100), first);
+  }
   kept.remove_source(lent.data());
   CHECK_EQUAL(Counter(&lent[10], &kept).after(100), 0u);
 }

@@ -13,7 +13,9 @@ constexpr std::uint64_t chunk_length = 64 * 1024 * 1024;
 
 void KeptMemory::add_source(const void* pages, std::uint64_t length) {
   std::lock_guard<std::mutex> lock(mutex_);
-  sources_[reinterpret_cast<std::uintptr_t>(pages)] = length;
+  const auto address = reinterpret_cast<std::uintptr_t>(pages);
+  forget(address, length);  // pages that lay here before may not have been removed yet
+  sources_[address] = length;
 }
 
 void KeptMemory::remove_source(const void* pages) {
@@ -21,8 +23,13 @@ void KeptMemory::remove_source(const void* pages) {
   const auto found = sources_.find(reinterpret_cast<std::uintptr_t>(pages));
   if (found == sources_.end()) return;
   // A program may be destroyed later than its buffers; other pages may then come to lie where these were.
-  kept_.erase(kept_.lower_bound({found->first, 0}), kept_.lower_bound({found->first + found->second, 0}));
+  forget(found->first, found->second);
   sources_.erase(found);
+}
+
+// No program will find any more what was made of these pages.
+void KeptMemory::forget(std::uintptr_t pages, std::uint64_t length) {
+  kept_.erase(kept_.lower_bound({pages, 0}), kept_.lower_bound({pages + length, 0}));
 }
 
 std::shared_ptr<unsigned char> KeptMemory::find(const void* source, std::uint64_t length) {

@@ -41,6 +41,7 @@ class KeptMemory {
   };
 
   bool is_unchanging(std::uintptr_t source) const;
+  void forget(std::uintptr_t pages, std::uint64_t length);
   std::uint64_t drop_expired();
   std::shared_ptr<unsigned char> allocate(std::uint64_t length);
 
