@@ -73,6 +73,18 @@ def test_passes_ahead_of_the_host_change_nothing(gemma_engine: Engine) -> None:
     assert len(list(batch.generate(PROMPTS[:2], [GREEDY] * 2, 5))) == 5
 
 
+def test_a_new_generation_ends_one_that_was_left(gemma_engine: Engine) -> None:
+    """Passes of the old one are under way when the new one begins, whose steps are recorded already."""
+    batch = Batch(gemma_engine, 2, 128)
+    expected = list(batch.generate(PROMPTS[1:3], [GREEDY] * 2, 5))
+    for _ in range(20):
+        left = batch.generate(PROMPTS[3:], [GREEDY] * 2, 50)
+        next(left)
+        assert list(batch.generate(PROMPTS[1:3], [GREEDY] * 2, 5)) == expected
+        with pytest.raises(UsageError, match="another generation"):
+            next(left)
+
+
 def test_a_batch_can_be_used_again(gemma_engine: Engine) -> None:
     batch = Batch(gemma_engine, 2, 64)
     runs = [list(batch.generate(PROMPTS[:2], [GREEDY] * 2, 5)) for _ in range(2)]

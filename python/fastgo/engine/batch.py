@@ -56,6 +56,8 @@ class Batch:
         self._state = State(engine.device, context, num_sequences)
         self._cache = KvCache(engine.device, engine.config, context, engine.cache_dtype, num_sequences)
         self._builder = StepBuilder(engine, self._state, self._cache)
+        self._generation: object | None = None  # the one that may go on
+        self._ahead: deque[_Pass] = deque()  # its passes under way, the oldest first
 
     @property
     def memory_nbytes(self) -> int:
@@ -73,8 +75,10 @@ class Batch:
 
         Yields, for each pass, the pairs (index of the prompt, token) of the sequences that are still running. One ends
         after a token of `stop_ids`, which is yielded, or when its context is full. `log_probabilities`, by prompt, are
-        those of the token yielded last, where a sampling asks for them.
+        those of the token yielded last, where a sampling asks for them. Once another generation was begun, the iterator
+        raises UsageError.
         """
+        self._interrupt()
         if not 1 <= len(prompts) <= self.num_sequences or len(samplings) != len(prompts):
             raise UsageError(
                 f"{len(prompts)} prompts and {len(samplings)} samplings, expected pairs, at most {self.num_sequences}"
@@ -87,7 +91,8 @@ class Batch:
         # A pass that waits behind another hides the host's answer to the device; with several sequences that is worth a
         # row for nothing where one ends, on CPUs too. Log-probabilities are kept of one pass only.
         runs_ahead = all(sampling.logprobs is None for sampling in samplings)
-        ahead: deque[_Pass] = deque()
+        ahead = self._ahead
+        self._generation = generation = object()
         try:
             while rows:
                 kept = [row for row in rows if self._goes_on(row, max_tokens, stop_ids)]
@@ -97,11 +102,19 @@ class Batch:
                     ahead.append(self._submit_same(kept))
                 yield [(row.sequence, row.token) for row in rows]
                 if kept:
+                    if self._generation is not generation:
+                        raise UsageError("another generation of this batch was begun", hint="use another batch")
                     self._finish(ahead.popleft(), kept, samplings)
                 rows = kept
         finally:
-            for left in ahead:
-                left.submission.wait()
+            if self._generation is generation:
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Ends a generation that was left unfinished: its passes under way would meet whatever comes next."""
+        self._generation = None
+        while self._ahead:
+            self._ahead.popleft().submission.wait()
 
     def _finish(self, done: _Pass, kept: list[_Row], samplings: Sequence[Sampling]) -> None:
         """Waits for a pass and reads what it drew for `kept`; rows that have ended meanwhile are left alone."""
