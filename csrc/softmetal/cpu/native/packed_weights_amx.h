@@ -1,11 +1,15 @@
 // Weights in the order in which the products of a few rows (few_rows_amx.h) read them: sixteen outputs side by side.
 //
 // Sixteen outputs are a group, two blocks of 32 columns of a group a pair, and a group is one pair after another:
-//   of each of its two blocks the low bits: 64 bytes for each four columns j of its first half, of which byte 4 r + i
-//   is output r's column j + i; in the upper half of such a byte, or for whole bytes in 256 bytes more, column j + i +
-//   16 of each block the fifth bits, where there are any, in 64 bytes: of byte 4 r + i those of output r's columns 4 v
-//   + i (fifth_bit_at) of each block, or half block, sixteen scales; then of each block sixteen shifts, where there are
-//   any
+//
+// * of each of its two blocks the low bits: 64 bytes for each four columns from j on of its first half, of which byte
+//   4 r + i is output r's column j + i; in the upper half of such a byte, or for whole bytes in 256 bytes more, is
+//   column j + i + 16;
+// * of each block the fifth bits, where there are any, in 64 bytes: byte 4 r + i has those of output r's columns
+//   4 v + i (fifth_bit_at);
+// * of each block, or half block, sixteen scales;
+// * of each block sixteen shifts, where there are any.
+//
 // So a block is a right operand of the unit once its nibbles are apart, and bytes are one as they stand.
 #pragma once
 
