@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from fastgo.assets import quant
 from fastgo.graph.dag import KernelCall, Node, Op, Tensor
@@ -138,13 +140,17 @@ def _lower(node: Node) -> list[KernelCall]:
         call = vector
     else:
         call = tiled_call(weight_kernel("matmul", weight), node, weight.shape[0], _VECTOR, _BATCH, arguments)
-    return [_finished(call, node)]
-
-
-def _finished(call: KernelCall, node: Node) -> KernelCall:
-    """The call, and the form that shaders take in its place, with the node's bias and activation."""
     buffers, constants = finish(node)
-    shader_call = call.shader_call and _finished(call.shader_call, node)
+    return [in_all_forms(call, constants, buffers)]
+
+
+def in_all_forms(
+    call: KernelCall,
+    constants: Mapping[str, bool | int | float],
+    buffers: Mapping[str, Tensor | None] = MappingProxyType({}),
+) -> KernelCall:
+    """The call, and the form that shaders take in its place, with these constants and buffers as well."""
+    shader_call = call.shader_call and in_all_forms(call.shader_call, constants, buffers)
     return replace(
         call,
         buffers={**buffers, **call.buffers},

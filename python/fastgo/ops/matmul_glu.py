@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from fastgo.graph.dag import KernelCall, Node, Op
 from fastgo.ops.common import ACTIVATIONS, Array, activate, bfloat_output, plane_offsets, weight_kernel
-from fastgo.ops.matmul import Tile, tiled_call, vector_call
+from fastgo.ops.matmul import Tile, in_all_forms, tiled_call, vector_call
 
 _VECTOR = Tile(rows=1, outputs=2, simdgroups=2)
 _BATCH = Tile(rows=8, outputs=1, simdgroups=4)
@@ -25,13 +23,7 @@ def _lower(node: Node) -> list[KernelCall]:
     if call is not None:
         return [call]
     call = tiled_call(weight_kernel("matmul_glu", gate), node, gate.shape[0], _VECTOR, _BATCH, arguments, parts=2)
-    return [_with_output(call, node)]
-
-
-def _with_output(call: KernelCall, node: Node) -> KernelCall:
-    """The call, and the form that shaders take in its place, told what y is made of."""
-    shader_call = call.shader_call and _with_output(call.shader_call, node)
-    return replace(call, constants={**call.constants, **bfloat_output(node)}, shader_call=shader_call)
+    return [in_all_forms(call, bfloat_output(node))]
 
 
 def reference(x: Array, gate: Array, up: Array, *, activation: str) -> Array:

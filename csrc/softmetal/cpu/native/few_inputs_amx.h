@@ -97,13 +97,15 @@ inline void load_few_lanes(const float* x, std::uint32_t rows, std::uint32_t col
 // Inputs for all pieces of a launch, a unit a quad: threads then write cache lines of their own.
 template <typename Product>
 struct FewInputsPreparation {
-  static const typename Product::Args& args(const Launch& launch) {
-    return *static_cast<const typename Product::Args*>(launch.buffers[0]);
+  static std::uint64_t bytes(const Launch& launch) {
+    const auto& a = Product::args(launch);
+    return few_lanes_bytes(a.rows, a.columns);
   }
-  static std::uint64_t bytes(const Launch& launch) { return few_lanes_bytes(args(launch).rows, args(launch).columns); }
-  static std::uint64_t units(const Launch& launch) { return whole_quads(args(launch).columns / block_weights); }
+  static std::uint64_t units(const Launch& launch) {
+    return whole_quads(Product::args(launch).columns / block_weights);
+  }
   static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-    const auto& a = args(launch);
+    const auto& a = Product::args(launch);
     load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, begin, end,
                    static_cast<unsigned char*>(launch.prepared));
   }
@@ -113,7 +115,7 @@ struct FewInputsPreparation {
 template <typename Product>
 unsigned char* few_inputs(const Launch& launch, unsigned char* memory) {
   using Preparation = FewInputsPreparation<Product>;
-  const auto& a = Preparation::args(launch);
+  const auto& a = Product::args(launch);
   if (launch.prepared_bytes == Preparation::bytes(launch)) return static_cast<unsigned char*>(launch.prepared);
   load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, 0,
                  Preparation::units(launch), memory);

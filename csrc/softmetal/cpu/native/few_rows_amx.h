@@ -235,7 +235,7 @@ template <typename Product, typename Multiply>
 void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end, std::uint32_t tile_outputs, float* y,
                     unsigned char* memory, const Multiply& product) {
   static_assert(BATCH_ROWS == rows_together, "a column of the grid is what is multiplied together");
-  const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
+  const auto& args = Product::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
   const std::uint32_t group_outputs = tile_outputs * launch.threads_per_threadgroup.x / 32;
   unsigned char* inputs = few_inputs<Product>(launch, memory);
@@ -286,7 +286,7 @@ struct FewScratch {
 
 template <typename Format>
 void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
+  const auto& args = PlainProduct::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
   const FewScratch<Format> memory(1, args.rows, args.columns);
   const PackedMatrix<Format> weights(Planes(launch.buffers[1], args.planes), args.outputs, blocks,
@@ -306,7 +306,7 @@ void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t e
 
 template <typename Format>
 void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
+  const auto& args = GatedProduct::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
   const FewScratch<Format> memory(2, args.rows, args.columns);
   const PackedMatrix<Format> gate(Planes(launch.buffers[1], args.gate_planes), args.outputs, blocks,
@@ -330,7 +330,7 @@ void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64
 // What the products of a few rows keep: their weights, packed.
 template <typename Format, typename Product>
 std::uint64_t few_kept_bytes(const Launch& launch) {
-  const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
+  const auto& args = Product::args(launch);
   return args.rows <= few_rows ? PackedMatrix<Format>::kept_bytes(args.outputs, args.columns / block_weights) : 0;
 }
 

@@ -25,12 +25,15 @@ constexpr std::uint32_t most_rows = 256;
 
 // A kernel's arguments, the index of its inputs' buffer and of the function constant reads_bfloat, and how many
 // matrices it multiplies the inputs with.
-struct PlainProduct {
-  using Args = MatmulArgs;
+template <typename A>
+struct ProductOf {
+  using Args = A;
+  static const Args& args(const Launch& launch) { return *static_cast<const Args*>(launch.buffers[0]); }
+};
+struct PlainProduct : ProductOf<MatmulArgs> {
   static constexpr int x = 2, reads_bfloat = 2, matrices = 1;
 };
-struct GatedProduct {
-  using Args = MatmulGluArgs;
+struct GatedProduct : ProductOf<MatmulGluArgs> {
   static constexpr int x = 3, writes_bfloat = 0, reads_bfloat = 1, matrices = 2;
 };
 
@@ -51,7 +54,7 @@ template <typename Product, typename Tiles>
 class ManyInputs {
  public:
   explicit ManyInputs(const Launch& launch)
-      : args_(*static_cast<const typename Product::Args*>(launch.buffers[0])),
+      : args_(Product::args(launch)),
         x_(launch.buffers[Product::x]),
         is_bfloat_(is_true(launch, Product::reads_bfloat)) {}
 
@@ -92,9 +95,7 @@ template <typename Product, typename Tiles>
 struct RoundedInputs {
   using All = ManyInputs<Product, Tiles>;
   static std::uint64_t bytes(const Launch& launch) { return All(launch).is_direct() ? 0 : All(launch).bytes(); }
-  static std::uint64_t units(const Launch& launch) {
-    return Tiles::units(static_cast<const typename Product::Args*>(launch.buffers[0])->rows);
-  }
+  static std::uint64_t units(const Launch& launch) { return Tiles::units(Product::args(launch).rows); }
   static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     if (bytes(launch) != launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
     All(launch).load(static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), launch.prepared);
@@ -107,7 +108,7 @@ template <typename Product, typename Tiles>
 class Workspace {
  public:
   explicit Workspace(const Launch& launch) {
-    const auto& args = *static_cast<const typename Product::Args*>(launch.buffers[0]);
+    const auto& args = Product::args(launch);
     pairs = padded_pairs(args.columns);
     const std::size_t panel_bytes = static_cast<std::size_t>(pairs) * panel_outputs * 4;
     const ManyInputs<Product, Tiles> source(launch);
@@ -185,7 +186,7 @@ inline void copy_results(const float* results, std::uint32_t rows, std::uint32_t
 // Whole tiles of rows times whole panels go straight into y; what is left goes by way of the workspace.
 template <typename Format, typename Tiles>
 void matmul_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const auto& args = *static_cast<const MatmulArgs*>(launch.buffers[0]);
+  const auto& args = PlainProduct::args(launch);
   const Planes planes(launch.buffers[1], args.planes);
   auto* y = static_cast<float*>(launch.buffers[3]);
   const Workspace<PlainProduct, Tiles> workspace(launch);
@@ -239,7 +240,7 @@ inline void gate_row(std::uint32_t activation, const float* gate, const float* u
 
 template <typename Format, typename Tiles>
 void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const auto& args = *static_cast<const MatmulGluArgs*>(launch.buffers[0]);
+  const auto& args = GatedProduct::args(launch);
   const Planes matrices[] = {Planes(launch.buffers[1], args.gate_planes), Planes(launch.buffers[2], args.up_planes)};
   const bool is_bfloat = is_true(launch, GatedProduct::writes_bfloat);
   const Workspace<GatedProduct, Tiles> workspace(launch);

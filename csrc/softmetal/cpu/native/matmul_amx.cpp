@@ -106,13 +106,13 @@ FASTGO_FLOAT_FEW_ROWS(int4, Int4)
 
 template <typename Format>
 void matmul_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const bool is_few = static_cast<const MatmulArgs*>(launch.buffers[0])->rows <= few_rows;
+  const bool is_few = PlainProduct::args(launch).rows <= few_rows;
   (is_few ? FewRowsKernels<Format>::plain() : &matmul_many<Format, MatrixTiles>)(launch, begin, end);
 }
 
 template <typename Format>
 void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const bool is_few = static_cast<const MatmulGluArgs*>(launch.buffers[0])->rows <= few_rows;
+  const bool is_few = GatedProduct::args(launch).rows <= few_rows;
   (is_few ? FewRowsKernels<Format>::glu() : &matmul_glu_many<Format, MatrixTiles>)(launch, begin, end);
 }
 
@@ -122,9 +122,7 @@ struct PreparedInputs {
   using Many = RoundedInputs<Product, MatrixTiles>;
   using Few = FewInputsPreparation<Product>;
 
-  static bool is_few(const Launch& launch) {
-    return static_cast<const typename Product::Args*>(launch.buffers[0])->rows <= few_rows;
-  }
+  static bool is_few(const Launch& launch) { return Product::args(launch).rows <= few_rows; }
   static std::uint64_t bytes(const Launch& launch) {
     return !is_few(launch) ? Many::bytes(launch) : has_few ? Few::bytes(launch) : 0;
   }

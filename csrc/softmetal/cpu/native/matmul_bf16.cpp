@@ -38,13 +38,13 @@ struct DotProducts {
 
 template <typename Format>
 void matmul_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const bool is_few = static_cast<const MatmulArgs*>(launch.buffers[0])->rows <= few_rows;
+  const bool is_few = PlainProduct::args(launch).rows <= few_rows;
   (is_few ? &matmul_few<Format> : &matmul_many<Format, DotProducts>)(launch, begin, end);
 }
 
 template <typename Format>
 void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-  const bool is_few = static_cast<const MatmulGluArgs*>(launch.buffers[0])->rows <= few_rows;
+  const bool is_few = GatedProduct::args(launch).rows <= few_rows;
   (is_few ? &matmul_glu_few<Format> : &matmul_glu_many<Format, DotProducts>)(launch, begin, end);
 }
 
