@@ -34,13 +34,18 @@ BATCH = 8  # sequences decoded together
 
 
 def build(folder: Path) -> None:
-    """Builds the extension and puts it beside the package's Python files. Raises CalledProcessError."""
+    """Builds the extension and puts it beside the package's Python files. Ends the program where that fails."""
     pybind11 = subprocess.check_output([sys.executable, "-m", "pybind11", "--cmakedir"], text=True).strip()
     configure = ["cmake", "-S", str(ROOT), "-B", str(folder), f"-DPython_EXECUTABLE={sys.executable}"]
     if shutil.which("ninja"):
         configure += ["-G", "Ninja"]
-    subprocess.run([*configure, f"-Dpybind11_DIR={pybind11}"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", str(folder), "-j", str(os.cpu_count())], check=True, stdout=subprocess.DEVNULL)
+    for command in (
+        [*configure, f"-Dpybind11_DIR={pybind11}"],
+        ["cmake", "--build", str(folder), "-j", str(os.cpu_count())],
+    ):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-8000:]}")
     name = "_fastmetal" + str(sysconfig.get_config_var("EXT_SUFFIX"))
     shutil.copy2(folder / name, PACKAGE / name)
 

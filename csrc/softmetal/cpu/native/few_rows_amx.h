@@ -207,8 +207,10 @@ class GroupProduct {
           const float* input_sums = x.sums + (round * steps_together + s) * rows_together;
           for_each_index(
               [&](auto m) __attribute__((always_inline)) {
-                for (std::uint32_t line = s * rows_together + m; line < lines; line += slots) {
-                  fetch_between<!std::is_same_v<Format, Q8_0>>(pair + line * 64, sums[m]);
+                if constexpr (lines > 0) {
+                  for (std::uint32_t line = s * rows_together + m; line < lines; line += slots) {
+                    fetch_between<!std::is_same_v<Format, Q8_0>>(pair + line * 64, sums[m]);
+                  }
                 }
                 const __m512i high = _mm512_slli_epi32(_mm512_load_si512(memory_->sums[s][m]), 8);
                 const __m512i both = _mm512_add_epi32(high, _mm512_load_si512(memory_->sums[s][m + rows_together]));
