@@ -97,12 +97,13 @@ py::list device_notes() {
   return out;
 }
 
-py::dict telemetry_to_dict(const fastgo::metal::Telemetry& telemetry) {
+py::dict telemetry_of(const Device& device) {
+  const fastgo::metal::Telemetry& telemetry = device.telemetry();
   py::dict out;
   out["pipeline_hits"] = telemetry.pipeline_hits.load();
   out["pipeline_misses"] = telemetry.pipeline_misses.load();
   out["buffer_bytes"] = telemetry.buffer_bytes.load();
-  out["mapped_bytes"] = telemetry.mapped_bytes.load();
+  out["mapped_bytes"] = device.mapped_bytes();
   out["command_buffers"] = telemetry.command_buffers.load();
   out["dispatches"] = telemetry.dispatches.load();
   return out;
@@ -158,7 +159,7 @@ void define_device(py::module_& module) {
   py::class_<Device>(module, "Device")
       .def(py::init<std::size_t>(), py::arg("index"), py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("info", [](const Device& d) { return capabilities_to_dict(d.capabilities()); })
-      .def_property_readonly("telemetry", [](const Device& d) { return telemetry_to_dict(d.telemetry()); })
+      .def_property_readonly("telemetry", telemetry_of)
       .def_property_readonly("heap_alignment", &Device::heap_alignment)
       .def(
           "buffer",

@@ -1,6 +1,8 @@
 // Lists and opens devices; puts programs, copies and fills into command buffers.
 #include "metal/device.h"
 
+#include <algorithm>
+
 #include "metal/autorelease.h"
 #include "metal/error.h"
 #include "metal/mapped_file.h"
@@ -72,7 +74,23 @@ std::size_t Device::heap_alignment() const {
 
 std::shared_ptr<Buffer> Device::map_file(const std::string& path) {
   const AutoreleaseScope scope;
-  return metal::map_file(device_.get(), queue_.get(), path, telemetry_);
+  std::shared_ptr<Buffer> buffer = metal::map_file(device_.get(), queue_.get(), path, telemetry_);
+  if (capabilities_.has_unified_memory) {
+    std::lock_guard<std::mutex> lock(mapped_mutex_);
+    mapped_.erase(std::remove_if(mapped_.begin(), mapped_.end(), [](const auto& file) { return file.expired(); }),
+                  mapped_.end());
+    mapped_.push_back(buffer);
+  }
+  return buffer;
+}
+
+std::uint64_t Device::mapped_bytes() const {
+  std::lock_guard<std::mutex> lock(mapped_mutex_);
+  std::uint64_t bytes = 0;
+  for (const std::weak_ptr<Buffer>& file : mapped_) {
+    if (const std::shared_ptr<Buffer> buffer = file.lock()) bytes += buffer->handle()->allocatedSize();
+  }
+  return bytes;
 }
 
 std::shared_ptr<Program> Device::make_program(ReplayMode mode, const std::string& label) {

@@ -5,6 +5,7 @@
 
 #include <Metal/Metal.hpp>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ class Device {
 
   const Capabilities& capabilities() const { return capabilities_; }
   const Telemetry& telemetry() const { return *telemetry_; }
+  // Of files that are used in place, with what the device may have made of them and keeps.
+  std::uint64_t mapped_bytes() const;
 
   std::shared_ptr<Buffer> allocate(std::size_t size, Storage storage, const std::string& label);
   std::shared_ptr<Heap> make_heap(std::size_t size, Storage storage, const std::string& label);
@@ -82,6 +85,8 @@ class Device {
   Capabilities capabilities_;
   std::shared_ptr<BufferPool> pool_;
   Pipelines pipelines_;
+  mutable std::mutex mapped_mutex_;
+  std::vector<std::weak_ptr<Buffer>> mapped_;
 };
 
 }  // namespace fastgo::metal

@@ -18,21 +18,14 @@ namespace {
 // Owns the mapping; it must outlive every use of the buffer made from it.
 class Mapping {
  public:
-  Mapping(void* address, std::size_t length, std::shared_ptr<Telemetry> telemetry)
-      : address_(address), length_(length), telemetry_(std::move(telemetry)) {
-    telemetry_->mapped_bytes += length_;
-  }
-  ~Mapping() {
-    munmap(address_, length_);
-    telemetry_->mapped_bytes -= length_;
-  }
+  Mapping(void* address, std::size_t length) : address_(address), length_(length) {}
+  ~Mapping() { munmap(address_, length_); }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
  private:
   void* address_;
   std::size_t length_;
-  std::shared_ptr<Telemetry> telemetry_;
 };
 
 [[noreturn]] void fail(const std::string& path, const char* what) {
@@ -63,8 +56,7 @@ class File {
   std::size_t size_ = 0;
 };
 
-std::shared_ptr<Buffer> map_pages(MTL::Device* device, const File& file, const std::string& path,
-                                  std::shared_ptr<Telemetry> telemetry) {
+std::shared_ptr<Buffer> map_pages(MTL::Device* device, const File& file, const std::string& path) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t length = (file.size() + page - 1) / page * page;
   // Private and writable: Metal wants writable pages for a buffer without copy, and nothing ever writes them.
@@ -74,7 +66,7 @@ std::shared_ptr<Buffer> map_pages(MTL::Device* device, const File& file, const s
   // What is not in the page cache yet is then read in huge pages, where the file system has them; failing is no error.
   madvise(address, length, MADV_HUGEPAGE);
 #endif
-  auto mapping = std::make_shared<Mapping>(address, length, std::move(telemetry));
+  auto mapping = std::make_shared<Mapping>(address, length);
   auto handle = NS::TransferPtr(device->newBuffer(address, length, MTL::ResourceStorageModeShared, nullptr));
   if (!handle) throw Error("the device can't use the pages of " + path + " in place");
   handle->setLabel(ns_string(path));
@@ -86,7 +78,7 @@ std::shared_ptr<Buffer> map_pages(MTL::Device* device, const File& file, const s
 std::shared_ptr<Buffer> map_file(MTL::Device* device, MTL::CommandQueue* queue, const std::string& path,
                                  std::shared_ptr<Telemetry> telemetry) {
   const File file(path);
-  if (device->hasUnifiedMemory()) return map_pages(device, file, path, std::move(telemetry));
+  if (device->hasUnifiedMemory()) return map_pages(device, file, path);
   return upload(device, queue, file.descriptor(), file.size(), path, std::move(telemetry));
 }
 

@@ -10,7 +10,6 @@ struct Telemetry {
   std::atomic<std::uint64_t> pipeline_hits{0};
   std::atomic<std::uint64_t> pipeline_misses{0};
   std::atomic<std::uint64_t> buffer_bytes{0};  // live allocations, mapped files not counted
-  std::atomic<std::uint64_t> mapped_bytes{0};
   std::atomic<std::uint64_t> command_buffers{0};
   std::atomic<std::uint64_t> dispatches{0};
 };

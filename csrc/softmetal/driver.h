@@ -131,6 +131,8 @@ class Driver {
   // and nothing on the device writes them, nobody else may: a driver may have copies in another order.
   virtual bool import_host(void* pointer, std::uint64_t length, Memory* memory) = 0;
   virtual void release_import(const Memory& memory) = 0;
+  // Bytes of such copies, beside the caller's pages.
+  virtual std::uint64_t kept_of(const Memory&) { return 0; }
 
   // Null, and the reason in `error`, on failure. `whole_simdgroups`: every threadgroup will be made of full simdgroups,
   // whose lanes return together or not at all.

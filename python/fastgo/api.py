@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.assets.repository import open_model
 from fastgo.assets.storage import Progress
-from fastgo.engine.devices import device_errors, open_device
+from fastgo.engine.devices import device_errors, memory_in_use, open_device
 from fastgo.engine.engine import Engine
 from fastgo.engine.fit import fitting_context
 from fastgo.engine.sampling import Sampling, SamplingOptions
@@ -177,7 +177,7 @@ class LLM:
     def telemetry(self) -> Telemetry:
         """Figures of the latest generation, also while it runs."""
         counters = self._device.telemetry
-        self._telemetry.memory_bytes = counters["buffer_bytes"] + counters["mapped_bytes"]
+        self._telemetry.memory_bytes = memory_in_use(self._device)
         self._telemetry.pipeline_hits = counters["pipeline_hits"]
         self._telemetry.pipeline_misses = counters["pipeline_misses"]
         return self._telemetry

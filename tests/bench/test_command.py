@@ -45,10 +45,11 @@ def test_rows_of_a_batch(tiny_gguf: Path) -> None:
     assert row["tokens_per_s"]["median"] == pytest.approx(12 / (4 * row["between_tokens_s"]["p50"]), rel=0.9)
 
 
-def test_a_row_names_its_key_value_cache(tiny_gguf: Path) -> None:
+@pytest.mark.parametrize("sizes_asked", ["-p 16 -n 0", "-p 0 -n 4 --batch 3"])
+def test_a_row_names_its_key_value_cache_and_counts_its_memory(tiny_gguf: Path, sizes_asked: str) -> None:
     sizes = {}
     for name in ("f32", "bf16"):
-        arguments = ("--model", str(tiny_gguf), "-p", "16", "-n", "0", "-r", "1", "--kv-cache", name)
+        arguments = ("--model", str(tiny_gguf), *sizes_asked.split(), "-r", "1", "--kv-cache", name)
         (row,) = rows_of(*arguments)
         assert row["kv_cache"] == name
         sizes[name] = row["memory_bytes"]

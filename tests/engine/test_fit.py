@@ -8,7 +8,7 @@ import fastgo
 import pytest
 from fastgo.assets.repository import open_model
 from fastgo.engine import fit
-from fastgo.engine.devices import open_device
+from fastgo.engine.devices import memory_in_use, open_device
 from fastgo.engine.engine import Engine
 from fastgo.engine.exact_head import planned_nbytes
 from fastgo.engine.sampling import Sampling
@@ -24,7 +24,7 @@ def allocated(engine: Engine, context: int) -> int:
     for _ in range(2):
         session.rewind(0)
         list(session.generate([1] * (context - 8), Sampling(), 8))
-    return int(engine.device.telemetry["buffer_bytes"] + engine.device.telemetry["mapped_bytes"])
+    return memory_in_use(engine.device)
 
 
 @pytest.mark.parametrize("cache_dtype", [None, "bf16", "int8"])

@@ -2,12 +2,17 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "kernels.h"
+#include "softmetal/cpu/control_groups.h"
 #include "softmetal/cpu/kept_memory.h"
 #include "softmetal/cpu/overrides.h"
 #include "softmetal/cpu/pipeline.h"
@@ -250,9 +255,11 @@ struct Counter {
   std::unique_ptr<cpu::CpuProgram> program;
 };
 
+std::uint64_t plenty() { return std::uint64_t{1} << 40; }
+
 TEST(kernels_keep_what_they_make_of_pages_that_do_not_change) {
   const std::vector<std::uint32_t> lent(64), own(64);
-  cpu::KeptMemory kept(1 << 20), full(3);
+  cpu::KeptMemory kept(1 << 20, plenty), full(3, plenty);
   for (cpu::KeptMemory* memory : {&kept, &full}) memory->add_source(lent.data(), lent.size() * sizeof lent[0]);
   std::uint32_t first = 0;
   {
@@ -276,6 +283,83 @@ TEST(kernels_keep_what_they_make_of_pages_that_do_not_change) {
   }
   kept.remove_source(lent.data());
   CHECK_EQUAL(Counter(&lent[10], &kept).after(100), 0u);
+}
+
+std::uint64_t left = 0;
+
+TEST(nothing_is_kept_where_memory_is_short) {
+  constexpr std::uint64_t piece = 100 << 20, source_length = 512 << 20;
+  const auto address = [](std::uint64_t at) { return reinterpret_cast<const void*>((std::uint64_t{1} << 30) + at); };
+  cpu::KeptMemory kept(piece * 10, [] { return left; });
+  kept.add_source(address(0), source_length);
+  left = source_length + 2 * piece - 1;
+  CHECK(!kept.find(address(0), piece));
+  left = source_length / 2;
+  CHECK(!kept.find(address(0), piece));
+  left = source_length + 2 * piece;
+  const auto first = kept.find(address(0), piece);
+  CHECK(first != nullptr);
+  CHECK_EQUAL(kept.made_of(address(0)), piece);
+  CHECK(!kept.find(address(64), piece));  // what is kept already may not have been written
+  left = 0;
+  CHECK(kept.find(address(0), piece) == first);
+  left = source_length + 4 * piece;
+  CHECK(kept.find(address(64), piece) != nullptr);
+  CHECK_EQUAL(kept.made_of(address(0)), piece);  // the second was given back
+  CHECK_EQUAL(kept.made_of(address(64)), 0u);    // no source begins there
+}
+
+// A folder with files in it, for the time of a test.
+class MadeUpRoot {
+ public:
+  MadeUpRoot() {
+    char name[] = "/tmp/fastgo-groups-XXXXXX";
+    path = mkdtemp(name);
+  }
+  ~MadeUpRoot() { std::filesystem::remove_all(path); }
+  void write(const std::string& file, const std::string& content) const {
+    std::filesystem::create_directories(std::filesystem::path(path + file).parent_path());
+    std::ofstream(path + file) << content;
+  }
+
+  std::string path;
+};
+
+TEST(control_groups_limit_memory_and_processors) {
+  const MadeUpRoot none, second, first;
+  const std::uint64_t unlimited = cpu::GroupMemory{}.limit;
+  CHECK_EQUAL(cpu::group_memory(none.path).limit, unlimited);
+  CHECK_EQUAL(cpu::group_memory(none.path).available, unlimited);
+  CHECK_EQUAL(cpu::group_processors(none.path), 0u);
+
+  second.write("/proc/self/cgroup", "0::/outer/inner\n");
+  const std::string groups = "/sys/fs/cgroup/outer";
+  second.write(groups + "/inner/memory.max", "max\n");
+  second.write(groups + "/inner/cpu.max", "max 100000\n");
+  second.write(groups + "/memory.max", "8000\n");
+  second.write(groups + "/memory.current", "5000\n");
+  second.write(groups + "/memory.stat", "anon 3000\nactive_file 1500\ninactive_file 400\n");
+  second.write(groups + "/cpu.max", "250000 100000\n");
+  CHECK_EQUAL(cpu::group_memory(second.path).limit, 8000u);
+  CHECK_EQUAL(cpu::group_memory(second.path).available, 4900u);
+  CHECK_EQUAL(cpu::group_processors(second.path), 3u);
+  second.write(groups + "/inner/memory.max", "6000\n");
+  second.write(groups + "/inner/memory.current", "9000\n");
+  CHECK_EQUAL(cpu::group_memory(second.path).limit, 6000u);
+  CHECK_EQUAL(cpu::group_memory(second.path).available, 0u);
+
+  // A container's own group, seen as the outermost one.
+  first.write("/proc/self/cgroup", "4:memory:/docker/0123\n2:cpu,cpuacct:/docker/0123\n1:cpuset:/\n0::/\n");
+  first.write("/sys/fs/cgroup/memory/memory.limit_in_bytes", "7000\n");
+  first.write("/sys/fs/cgroup/memory/memory.usage_in_bytes", "6000\n");
+  first.write("/sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 500\ntotal_active_file 20\n");
+  first.write("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+  first.write("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+  CHECK_EQUAL(cpu::group_memory(first.path).limit, 7000u);
+  CHECK_EQUAL(cpu::group_memory(first.path).available, 1520u);
+  CHECK_EQUAL(cpu::group_processors(first.path), 1u);
+  first.write("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+  CHECK_EQUAL(cpu::group_processors(first.path), 0u);
 }
 
 TEST(idle_threads_use_no_processor_time) {

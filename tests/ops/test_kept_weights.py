@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastgo.engine.devices import memory_in_use
 from harness import Array, Weight, prepared, random_rows, random_weight
 from variants import Variant
 
@@ -39,6 +40,17 @@ def run_with_other_weights_at_last(format: str, is_mapped: bool) -> tuple[Array,
         before = [bench.run()["y"] for _ in range(RUNS)][-1]
         bench.write("weight", np.zeros_like(inputs["weight"].planar))
         return before, bench.run()["y"]
+
+
+def memory_before_and_after(is_mapped: bool) -> tuple[int, int, int]:
+    """Bytes of the weights, and those in use on the device before they were used often and after it."""
+    inputs = {**weights_of("matmul", "q4_0", 512, 1024), "x": random_rows(1, 8, 512)}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepared("matmul", inputs, {}, Path(folder) if is_mapped else None)
+        before = memory_in_use(bench.device)
+        for _ in range(RUNS):
+            bench.run()
+        return inputs["weight"].planar.nbytes, before, memory_in_use(bench.device)
 
 
 def run_and_drop() -> Array:
@@ -75,6 +87,16 @@ def test_only_mapped_weights_are_copied(variant: Variant, format: str) -> None:
     before, after = variant.call(run_with_other_weights_at_last, format, False)
     assert before.any()
     assert not after.any()
+
+
+def test_the_copies_count_as_memory_in_use(variant: Variant) -> None:
+    weights, before, after = variant.call(memory_before_and_after, True)
+    if variant.name in KEEPING:
+        assert weights <= after - before < 1.1 * weights
+    else:
+        assert after == before
+    _, before, after = variant.call(memory_before_and_after, False)
+    assert after == before
 
 
 def test_what_is_dropped_while_it_runs(variant: Variant) -> None:

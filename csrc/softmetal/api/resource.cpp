@@ -80,12 +80,16 @@ using softmetal::impl;
 namespace validation = softmetal::validation;
 
 NS::UInteger Allocation::allocatedSize() const {
-  if (const auto* resource = dynamic_cast<const softmetal::ResourceFields*>(this)) return resource->byte_length;
+  if (const auto* resource = dynamic_cast<const Resource*>(this)) return resource->allocatedSize();
   if (const auto* heap = dynamic_cast<const softmetal::HeapImpl*>(this)) return heap->memory.length;
   return 0;
 }
 
-NS::UInteger Resource::allocatedSize() const { return fields(this).byte_length; }
+NS::UInteger Resource::allocatedSize() const {
+  const auto* buffer = dynamic_cast<const BufferImpl*>(this);
+  const bool is_imported = buffer && buffer->origin == BufferImpl::Origin::imported;
+  return fields(this).byte_length + (is_imported ? buffer->owner->driver->kept_of(buffer->memory) : 0);
+}
 
 CPUCacheMode Resource::cpuCacheMode() const {
   return static_cast<CPUCacheMode>(fields(this).options & softmetal::cache_mask);

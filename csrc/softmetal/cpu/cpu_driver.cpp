@@ -16,7 +16,8 @@ namespace softmetal::cpu {
 namespace {
 
 constexpr std::uint64_t cpu_registry_id = 1;
-constexpr std::uint64_t kept_part = 8;  // of the memory, one part at most is for what kernels keep
+// Of the memory, one part at most is for what kernels keep; it is none of the working set, which models are planned by.
+constexpr std::uint64_t kept_part = 8;
 
 unsigned thread_count(const Environment& environment) {
   return environment.threads ? environment.threads : physical_cores();
@@ -28,8 +29,8 @@ DeviceInfo describe_machine(const Environment& environment) {
               kernel_set_name(environment) + ")";
   info.registry_id = cpu_registry_id;
   info.has_unified_memory = true;
-  info.recommended_working_set = physical_memory() / 4 * 3;
-  info.max_buffer_length = physical_memory();
+  info.recommended_working_set = usable_memory() / 4 * 3;
+  info.max_buffer_length = usable_memory();
   info.page_size = page_size();
   return info;
 }
@@ -39,7 +40,7 @@ class CpuDriver final : public Driver {
   explicit CpuDriver(const Environment& environment)
       : environment_(environment),
         info_(describe_machine(environment)),
-        kept_(physical_memory() / kept_part),
+        kept_(usable_memory() / kept_part, available_memory),
         executor_(thread_count(environment)) {
     throw_kernel_faults();
   }
@@ -62,6 +63,8 @@ class CpuDriver final : public Driver {
   }
 
   void release_import(const Memory& memory) override { kept_.remove_source(memory.host); }
+
+  std::uint64_t kept_of(const Memory& memory) override { return kept_.made_of(memory.host); }
 
   std::unique_ptr<ShaderLibrary> find_library(const std::string& source, std::string* error) override {
     const CompiledShader* shader = find_shader(source);

@@ -40,9 +40,21 @@ std::shared_ptr<unsigned char> KeptMemory::find(const void* source, std::uint64_
   const auto found = kept_.find({address, length});
   if (found != kept_.end()) return found->second.lock();
   if (length > most_ || used > most_ - length) return nullptr;
-  std::shared_ptr<unsigned char> memory = allocate(length);
+  std::shared_ptr<unsigned char> memory = allocate(length, used);
   if (memory) kept_[{address, length}] = memory;
   return memory;
+}
+
+std::uint64_t KeptMemory::made_of(const void* pages) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto source = sources_.find(reinterpret_cast<std::uintptr_t>(pages));
+  if (source == sources_.end()) return 0;
+  std::uint64_t bytes = 0;
+  const auto end = kept_.lower_bound({source->first + source->second, 0});
+  for (auto entry = kept_.lower_bound({source->first, 0}); entry != end; ++entry) {
+    if (!entry->second.expired()) bytes += entry->first.second;
+  }
+  return bytes;
 }
 
 // Returns the bytes of what is still in use.
@@ -59,10 +71,21 @@ std::uint64_t KeptMemory::drop_expired() {
   return used;
 }
 
-std::shared_ptr<unsigned char> KeptMemory::allocate(std::uint64_t length) {
+// Whether at least as much stays free when that and all sources are in memory: to have to read weights from files again
+// costs more than what is kept can save.
+bool KeptMemory::has_room_for(std::uint64_t length) const {
+  const std::uint64_t available = available_();
+  std::uint64_t sources = 0;
+  for (const auto& source : sources_) sources += source.second;
+  return sources < available && length <= (available - sources) / 2;
+}
+
+// `used`: by all that is kept, of which some may not have been written yet.
+std::shared_ptr<unsigned char> KeptMemory::allocate(std::uint64_t length, std::uint64_t used) {
   const std::uint64_t size = (length + 63) / 64 * 64;
   std::shared_ptr<Chunk> chunk = chunk_.lock();
   if (!chunk || size > chunk->length - chunk->used) {
+    if (!has_room_for(used + std::max(size, chunk_length))) return nullptr;
     chunk = std::make_shared<Chunk>(std::max(size, chunk_length));
     if (!chunk->memory) return nullptr;
     chunk_ = chunk;

@@ -14,8 +14,8 @@ namespace softmetal::cpu {
 
 class KeptMemory {
  public:
-  // `most`: what all that is kept at one time may take.
-  explicit KeptMemory(std::uint64_t most) : most_(most) {}
+  // `most`: what all that is kept at one time may take. `available`: asks what the machine has left.
+  KeptMemory(std::uint64_t most, std::uint64_t (*available)()) : most_(most), available_(available) {}
 
   // Pages whose content stays as it is until they are removed.
   void add_source(const void* pages, std::uint64_t length);
@@ -24,6 +24,9 @@ class KeptMemory {
   // Memory for what is made of `source`, zeroed when it is new, aligned to 64; null if the source may change or there
   // is not enough.
   std::shared_ptr<unsigned char> find(const void* source, std::uint64_t length);
+
+  // What is kept of these pages.
+  std::uint64_t made_of(const void* pages);
 
  private:
   using Key = std::pair<std::uintptr_t, std::uint64_t>;  // source, length
@@ -43,9 +46,11 @@ class KeptMemory {
   bool is_unchanging(std::uintptr_t source) const;
   void forget(std::uintptr_t pages, std::uint64_t length);
   std::uint64_t drop_expired();
-  std::shared_ptr<unsigned char> allocate(std::uint64_t length);
+  bool has_room_for(std::uint64_t length) const;
+  std::shared_ptr<unsigned char> allocate(std::uint64_t length, std::uint64_t used);
 
   const std::uint64_t most_;
+  std::uint64_t (*const available_)();
   std::mutex mutex_;
   std::map<std::uintptr_t, std::uint64_t> sources_;  // lengths
   std::map<Key, std::weak_ptr<unsigned char>> kept_;

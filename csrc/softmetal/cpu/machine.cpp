@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <thread>
+
+#include "softmetal/cpu/control_groups.h"
 
 namespace softmetal::cpu {
 namespace {
@@ -35,26 +38,31 @@ unsigned cores_of_mask() {
   return static_cast<unsigned>(cores.size());
 }
 
-// Whole processors that the container's quota grants; 0 if there is no quota.
-unsigned quota() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  double limit = 0, period = 0;
-  if (!(file >> limit >> period) || period <= 0) return 0;  // "max 100000" fails at the first number
-  return static_cast<unsigned>(std::max(1.0, std::min(4096.0, limit / period + 0.5)));
+std::uint64_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? static_cast<std::uint64_t>(pages) * page_size() : 0;
+}
+
+// What the system could give without swapping, its caches of files included.
+std::uint64_t available_on_machine() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, 13, "MemAvailable:") == 0) return std::strtoull(line.c_str() + 13, nullptr, 10) * 1024;
+  }
+  return physical_memory();
 }
 
 }  // namespace
 
 unsigned physical_cores() {
   unsigned cores = std::max(1u, cores_of_mask());
-  if (const unsigned allowed = quota()) cores = std::min(cores, allowed);
+  if (const unsigned allowed = group_processors()) cores = std::min(cores, allowed);
   return cores;
 }
 
-std::uint64_t physical_memory() {
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  return pages > 0 ? static_cast<std::uint64_t>(pages) * page_size() : 0;
-}
+std::uint64_t usable_memory() { return std::min(physical_memory(), group_memory().limit); }
+
+std::uint64_t available_memory() { return std::min(available_on_machine(), group_memory().available); }
 
 std::uint64_t page_size() { return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)); }
 

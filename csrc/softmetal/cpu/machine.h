@@ -1,4 +1,4 @@
-// What the operating system says about this machine.
+// What the operating system says about this machine, as far as this process may use it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,12 @@ namespace softmetal::cpu {
 // Cores that this process may use, each counted once however many hardware threads it has; at least 1.
 unsigned physical_cores();
 
-std::uint64_t physical_memory();  // bytes
-std::uint64_t page_size();        // bytes
+// Memory in bytes: all that this process may come to use, and what of it is free now, or would be if the system took it
+// back from its caches of files.
+std::uint64_t usable_memory();
+std::uint64_t available_memory();
+
+std::uint64_t page_size();  // bytes
 std::string processor_name();
 
 }  // namespace softmetal::cpu

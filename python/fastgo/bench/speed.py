@@ -17,7 +17,7 @@ from typing import Any
 from fastgo.bench.spread import Spread, percentile
 from fastgo.bench.tokens import BenchTokens, bench_tokens
 from fastgo.engine.batch import MAX_SEQUENCES, Batch
-from fastgo.engine.devices import device_errors
+from fastgo.engine.devices import device_errors, memory_in_use
 from fastgo.engine.engine import Engine
 from fastgo.engine.sampling import Sampling
 from fastgo.engine.session import Session
@@ -82,7 +82,10 @@ def run(engine: Engine, test: SpeedTest, tokens: BenchTokens, repeats: int) -> d
     ids = tokens.ids
     with device_errors():
         if test.batch > 1:
-            return _row(engine, test, tokens.content, _decode_batch(engine, test, ids, repeats))
+            length = max(1, test.depth)
+            prompts = [ids[i * length : (i + 1) * length] for i in range(test.batch)]
+            batch = Batch(engine, test.batch, len(prompts[0]) + test.tokens)
+            return _row(engine, test, tokens.content, _decode_batch(batch, prompts, test.tokens, repeats))
         session = Session(engine, test.depth + test.tokens)
         if test.depth:
             session.prefill(ids[: test.depth])
@@ -92,9 +95,8 @@ def run(engine: Engine, test: SpeedTest, tokens: BenchTokens, repeats: int) -> d
 
 
 def _row(engine: Engine, test: SpeedTest, content: str, figures: dict[str, Any]) -> dict[str, Any]:
-    counters = engine.device.telemetry
     row: dict[str, Any] = {"test": test.name, "batch": test.batch, "depth": test.depth, "content": content}
-    return {**row, **figures, "memory_bytes": counters["buffer_bytes"] + counters["mapped_bytes"]}
+    return {**row, **figures, "memory_bytes": memory_in_use(engine.device)}
 
 
 def _prefill(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
@@ -131,19 +133,16 @@ def _decode(session: Session, ids: list[int], repeats: int) -> dict[str, Any]:
     return _decode_figures(len(ids), seconds, gaps)
 
 
-def _decode_batch(engine: Engine, test: SpeedTest, ids: list[int], repeats: int) -> dict[str, Any]:
-    length = max(1, test.depth)
-    prompts = [ids[i * length : (i + 1) * length] for i in range(test.batch)]
-    batch = Batch(engine, test.batch, len(prompts[0]) + test.tokens)
+def _decode_batch(batch: Batch, prompts: list[list[int]], tokens: int, repeats: int) -> dict[str, Any]:
     seconds: list[float] = []
     gaps: list[float] = []
     for repeat in range(1 + repeats):
         # The first pass yields what the prompts drew; the clock starts there.
-        times = [time.perf_counter() for _ in batch.generate(prompts, [Sampling()] * test.batch, test.tokens + 1)]
+        times = [time.perf_counter() for _ in batch.generate(prompts, [Sampling()] * len(prompts), tokens + 1)]
         if repeat > 0:
             seconds.append(times[-1] - times[0])
             gaps += [later - earlier for earlier, later in itertools.pairwise(times)]
-    return _decode_figures(test.batch * test.tokens, seconds, gaps)
+    return _decode_figures(len(prompts) * tokens, seconds, gaps)
 
 
 def _decode_figures(tokens: int, seconds: list[float], gaps: list[float]) -> dict[str, Any]:

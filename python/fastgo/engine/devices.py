@@ -61,6 +61,12 @@ def open_device(name: str | None = None) -> _fastmetal.Device:
     raise DeviceError(f"there is no device {wanted!r}; found: {', '.join(names) or 'none'}", hint=hint)
 
 
+def memory_in_use(device: _fastmetal.Device) -> int:
+    """Bytes that the device holds: allocations, and mapped files with what its driver made of them and keeps."""
+    counters = device.telemetry
+    return counters["buffer_bytes"] + counters["mapped_bytes"]
+
+
 def has_vnni(info: dict[str, Any]) -> bool:
     """Whether a device, by its `info`, is a CPU whose kernels multiply bytes in AVX-512 VNNI."""
     return parallel_width(info) == 1 and ", avx512" in str(info["name"])
