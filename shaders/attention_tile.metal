@@ -8,7 +8,8 @@
 // Grid: (heads, tiles of 64 rows). A simdgroup has 16 rows; all of them walk the positions that any row sees, a tile at
 // a time. The threadgroup brings a tile of values into its memory while the keys' scores are computed, and the next
 // keys while values are added. Queries and weights are rounded to the operands' type T, sums are float32. Rows of
-// several sequences in a tile are taken one run of equal sequences after the other.
+// several sequences in a tile are taken one run of equal sequences after the other. Values that a row does not see are
+// multiplied by zero: one that is not finite spoils the rows of its tile before it too.
 #include <metal_stdlib>
 
 #include "include/attention_args.h"

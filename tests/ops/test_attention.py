@@ -70,6 +70,37 @@ def test_attention_of_positions_in_any_order(variant: Variant) -> None:
     assert error(got, want) <= tolerances.KERNELS["attention", "float32"]
 
 
+@pytest.mark.parametrize("window", [0, 12])
+@pytest.mark.parametrize("cache", ["k_cache", "v_cache"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_spoils_no_row_that_does_not_see_it(
+    variant: Variant, value: float, cache: str, window: int
+) -> None:
+    """A large value that overflowed, say: rows of its tile before it, other heads and dimensions stay as they are."""
+    if variant.name == "device":
+        pytest.skip("GPUs' matrix units multiply what a row does not see by zero")
+    rows, heads, kv_heads, head_dim, first, spoilt = 40, 6, 2, 64, 3, 21
+    inputs: dict[str, Array] = {
+        "q": random_rows(30, rows, heads * head_dim),
+        "k_cache": random_rows(31, 1, kv_heads, 64, head_dim).astype(np.float16),
+        "v_cache": random_rows(32, 1, kv_heads, 64, head_dim).astype(np.float16),
+        "positions": positions_from(first, rows),
+        "sequences": np.zeros(rows, np.int32),
+    }
+    attributes = {"scale": head_dim**-0.5, "window": window}
+    want = attention.reference(**in_doubles(inputs), **attributes)
+    inputs[cache][0, 1, spoilt, 9] = value
+    got = variant.call(run, "attention", inputs, attributes)["y"]
+    last_seeing = spoilt - first + window if window else rows
+    is_seen = np.zeros((rows, heads, head_dim), bool)
+    is_seen[spoilt - first : last_seeing, heads // kv_heads :, 9 if cache == "v_cache" else slice(None)] = True
+    is_seen = is_seen.reshape(rows, heads * head_dim)
+    precision = tolerances.attention_precision(variant.name, "float16", head_dim, rows)
+    assert error(np.where(is_seen, want, got), want) <= tolerances.KERNELS["attention", precision]
+    if np.isnan(value):
+        assert np.isnan(got[is_seen]).all()
+
+
 def test_attention_with_extreme_scores(variant: Variant) -> None:
     """Scores of thousands neither overflow nor lose the best position."""
     keys = np.zeros((1, 1, 6, 16), np.float32)

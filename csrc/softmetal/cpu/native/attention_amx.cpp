@@ -100,7 +100,7 @@ class Attention {
     cache_ = (static_cast<std::size_t>(sequence) * b.args.kv_heads + kv_head) * b.args.capacity * head_dim_;
   }
 
-  void run() {
+  void run(Vector& zeros) {
     load_queries(b_, tile_, kv_head_, b_.args.scale * log2_of_e, q_);
     for (std::uint32_t i = 0; i < queries_; i++) states_[i] = {};
     for (std::uint32_t p = tile_.first; p < tile_.last; p += span_keys) {
@@ -111,7 +111,7 @@ class Attention {
     for (std::uint32_t i = 0; i < queries_; i++) {
       const std::size_t row = tile_.row + i / group_, head = kv_head_ * group_ + i % group_;
       b_.write((row * b_.args.heads + head) * head_dim_, sums_ + std::size_t{i} * head_dim_, head_dim_,
-               1.0f / states_[i].total);
+               1.0f / states_[i].total, zeros);
     }
   }
 
@@ -200,9 +200,10 @@ std::uint32_t most_rows(const AttentionArgs& args) {
 
 void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const TileUnit unit;
-  attention_many(launch, begin, end, &most_rows, [](const AttentionBuffers& b, const RowTile& tile, auto kv_head) {
-    Attention(b, tile, kv_head).run();
-  });
+  const auto attend = [](const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head, Vector& zeros) {
+    Attention(b, tile, kv_head).run(zeros);
+  };
+  attention_many(launch, begin, end, &most_rows, attend);
 }
 
 }  // namespace

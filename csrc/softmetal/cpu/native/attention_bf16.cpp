@@ -30,7 +30,7 @@ float softmax(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32
   return 1.0f / _mm512_reduce_add_ps(total);
 }
 
-void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head) {
+void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_head, Vector& zeros) {
   const std::uint32_t group = b.args.heads / b.args.kv_heads, head_dim = b.args.head_dim, queries = tile.rows * group;
   const std::uint32_t count = tile.last - tile.first, padded = (count + 31) / 32 * 32;
   const std::size_t score_bytes = static_cast<std::size_t>(padded) * 4,
@@ -63,7 +63,7 @@ void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_hea
     for (std::uint32_t i = 0; i < queries; i++) {
       const std::size_t row = tile.row + i / group,
                         at = (row * b.args.heads + kv_head * group + i % group) * head_dim + d;
-      b.write(at, results + static_cast<std::size_t>(i) * panel_outputs, panel_outputs, inverses[i]);
+      b.write(at, results + static_cast<std::size_t>(i) * panel_outputs, panel_outputs, inverses[i], zeros);
     }
   }
 }

@@ -32,10 +32,12 @@ struct AttentionBuffers {
         y(launch.buffers[6]),
         is_bfloat(is_true(launch, 0)) {}
 
-  // Element `at` of y and what follows it, as y is to be: `count` floats, whole vectors, times `factor`.
-  void write(std::size_t at, const float* values, std::uint32_t count, float factor) const {
+  // Element `at` of y and what follows it, as y is to be: `count` floats, whole vectors, times `factor`. `zeros` stay
+  // zeros if all of them are finite.
+  void write(std::size_t at, const float* values, std::uint32_t count, float factor, Vector& zeros) const {
     for (std::uint32_t i = 0; i < count; i += width) {
       const Vector scaled = load(values + i) * factor;
+      zeros += scaled * 0.0f;
       is_bfloat ? store_rounded(static_cast<Bfloat*>(y) + at + i, scaled)
                 : store_rounded(static_cast<float*>(y) + at + i, scaled);
     }
@@ -128,7 +130,9 @@ inline RunRange float_attention() {
   return nullptr;
 }
 
-// Calls attend(b, tile, kv_head) for all rows whose first head lies in [begin, end). most_rows(args) bounds a tile.
+// Calls attend(b, tile, kv_head, zeros) for all rows whose first head lies in [begin, end). most_rows(args) bounds a
+// tile. Products have zeros for what a row of a tile does not see, which a cached value that is not finite makes NaN:
+// the float kernel, which does not look there, then computes the tile anew.
 template <typename MostRows, typename Attend>
 void attention_many(const Launch& launch, std::uint64_t begin, std::uint64_t end, const MostRows& most_rows,
                     const Attend& attend) {
@@ -151,7 +155,10 @@ void attention_many(const Launch& launch, std::uint64_t begin, std::uint64_t end
       const std::uint32_t count = smaller(rows_of_tile, end_of_run - row);
       const auto first_position = static_cast<std::uint32_t>(b.positions[row]);
       const RowTile tile{row, count, first_visible(b.args, first_position + 1), first_position + count};
-      for (std::uint32_t kv_head = 0; kv_head < b.args.kv_heads; kv_head++) attend(b, tile, kv_head);
+      Vector zeros{};
+      for (std::uint32_t kv_head = 0; kv_head < b.args.kv_heads; kv_head++) attend(b, tile, kv_head, zeros);
+      if (horizontal_sum(zeros) == 0.0f) continue;
+      one_by_one(launch, std::uint64_t{row} * heads, std::uint64_t{row + count} * heads);
     }
     row = end_of_run;
   }
