@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -240,6 +241,7 @@ def test_fit_is_what_a_run_takes_and_refuses_what_is_too_much(
 ) -> None:
     pytest.importorskip("fastgo._fastmetal")
     from fastgo.engine import fit
+    from fastgo.engine.devices import open_device
 
     write_hf(tmp_path / "m", "gemma3", max_position_embeddings=4096)
     folder = repository.open_model(tmp_path / "m")
@@ -253,13 +255,18 @@ def test_fit_is_what_a_run_takes_and_refuses_what_is_too_much(
     assert json.loads(narrow.stdout)["kv_cache"] == facts["kv_cache"] // 2
     assert invoke("inspect", tmp_path / "m", "--fit", "--kv-cache", "f8").exit_code == 2
 
-    whole = fit.estimate(folder, 4096, 1 << 40, 256)
+    def estimate(context: int, room: int) -> fit.Fit:
+        device = open_device(None)
+        info = {**device.info, "memory_bytes": room}
+        return fit.estimate(folder, context, SimpleNamespace(info=info, heap_alignment=device.heap_alignment))
+
+    whole = estimate(4096, 1 << 40)
     room = whole.weights + whole.scratch + whole.kv_cache // 2
-    tight = fit.estimate(folder, 4096, room, 256)
+    tight = estimate(4096, room)
     assert not tight.fits and 2040 <= tight.largest_context <= 2048
-    assert fit.estimate(folder, tight.largest_context, room, 256).fits
-    assert not fit.estimate(folder, tight.largest_context + 8, room, 256).fits
-    assert fit.estimate(folder, 1, 1000, 256).largest_context == 0
+    assert estimate(tight.largest_context, room).fits
+    assert not estimate(tight.largest_context + 8, room).fits
+    assert estimate(1, 1000).largest_context == 0
 
     monkeypatch.setattr(fit, "estimate", lambda *_: tight)
     result = invoke("inspect", tmp_path / "m", "--fit")
@@ -301,6 +308,7 @@ def test_a_second_start_reads_nothing_but_mapped_pages(tmp_path: Path, cache: Pa
     code = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 import fastgo
 from fastgo.assets.repository import open_model
 def count(): return int(dict(line.split(": ") for line in open("/proc/self/io"))["rchar"])

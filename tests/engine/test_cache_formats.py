@@ -71,7 +71,7 @@ def test_the_sizes_of_caches(tmp_path: Path) -> None:
     assert set(sizes) == set(CACHE_FORMATS)
     for dtype, row_nbytes in sizes.items():
         nbytes = rows * row_nbytes
-        assert fit.estimate(folder, 4096, 1 << 40, device.heap_alignment, dtype).kv_cache == nbytes
+        assert fit.estimate(folder, 4096, device, dtype).kv_cache == nbytes
         assert KvCache(device, folder.config, 4096, dtype).nbytes == nbytes
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastgo.assets.repository import open_model
-from fastgo.engine import steps
+from fastgo.engine import pass_graph
 from fastgo.engine.devices import open_device
 from fastgo.engine.engine import Engine
 from fastgo.engine.session import Session
@@ -46,7 +46,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         found.update(run_passes(graph, disabled) | dict.fromkeys(disabled, 0))
         return found
 
-    monkeypatch.setattr(steps, "run_passes", spy)
+    monkeypatch.setattr(pass_graph, "run_passes", spy)
     yield found
 
 
@@ -85,7 +85,7 @@ def expected(norms: int, layers: int, is_gemma: bool) -> dict[str, int]:
 
 @pytest.mark.parametrize("disabled", [*([name] for name in PASSES), list(PASSES)], ids=str)
 def test_any_pass_may_be_off(engine: Engine, monkeypatch: pytest.MonkeyPatch, disabled: Collection[str]) -> None:
-    monkeypatch.setattr(steps, "run_passes", lambda graph, others: run_passes(graph, {*disabled, *others}))
+    monkeypatch.setattr(pass_graph, "run_passes", lambda graph, others: run_passes(graph, {*disabled, *others}))
     with np.load(GOLDENS / f"{engine.config.architecture}.npz") as arrays:
         prompt, logits = arrays["prompt"].tolist(), arrays["logits"]
     np.testing.assert_allclose(Session(engine).all_logits(prompt), logits, rtol=0, atol=TINY_MODEL_LOGITS)

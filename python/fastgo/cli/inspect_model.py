@@ -108,7 +108,7 @@ def _show_fit(
     """Shows the bytes that the model takes. Raises OutOfMemoryError if the device has fewer."""
     from fastgo.engine.devices import open_device
     from fastgo.engine.exact_head import planned_nbytes
-    from fastgo.engine.fit import available_nbytes, estimate, refusal
+    from fastgo.engine.fit import estimate, refusal
     from fastgo.engine.weights_check import check_weights
 
     limit = folder.config.max_position_embeddings
@@ -117,7 +117,7 @@ def _show_fit(
     opened = open_device(device)
     check_weights(folder)
     index = planned_nbytes(opened, folder)
-    found = estimate(folder, context or limit, available_nbytes(opened), opened.heap_alignment, kv_cache, index)
+    found = estimate(folder, context or limit, opened, kv_cache, index)
     facts = {name: value for name, value in vars(found).items() if name != "context"}
     if output is Format.JSON:
         ui.json_data({"context": found.context, "fits": found.fits, "total": found.total, **facts})

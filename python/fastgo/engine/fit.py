@@ -7,18 +7,28 @@ Units: bytes; context in tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from fastgo import _fastmetal
 from fastgo.assets.model_folder import ModelFolder
 from fastgo.engine.exact_head import planned_nbytes
-from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
+from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass, fuse, graph_for
 from fastgo.engine.weights_check import check_weights
 from fastgo.errors import OutOfMemoryError
-from fastgo.graph.dag import Graph, dense_nbytes
-from fastgo.graph.passes import run_passes
+from fastgo.graph.dag import dense_nbytes
 from fastgo.graph.plan import plan_arena
 from fastgo.models.config import ModelConfig
 from fastgo.ops.cache_format import check_cache_format, default_cache_format
+
+
+class Target(Protocol):
+    """What is to be known of a device."""
+
+    @property
+    def info(self) -> dict[str, Any]: ...
+
+    @property
+    def heap_alignment(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -48,19 +58,18 @@ class Fit:
 def estimate(
     folder: ModelFolder,
     context: int,
-    available: int,
-    alignment: int,
+    device: Target,
     cache_dtype: str | None = None,
     head_index: int = 0,
 ) -> Fit:
-    """The fit of a model on a device with `available` bytes whose heaps align to `alignment`.
+    """The fit of a model on a device.
 
     `cache_dtype`: as for Engine. Raises UsageError for an unknown one. `head_index`: bytes of exact_head.py's file.
     """
-    dtype = _cache_dtype(folder, cache_dtype)
+    dtype, alignment, available = _cache_dtype(folder, cache_dtype), device.heap_alignment, available_nbytes(device)
     # Decode, the last chunk of a prompt, and the chunks before it if there are any.
     passes = (1, min(context, MAX_ROWS), *((MAX_ROWS,) if context > MAX_ROWS else ()))
-    scratch = sum(_arena_nbytes(folder, rows, context, dtype, alignment) for rows in passes) + 4 * context
+    scratch = sum(_arena_nbytes(folder, rows, context, dtype, device) for rows in passes) + 4 * context
     weights = folder.nbytes + head_index
     room = available - weights - scratch
     low, high = 0, folder.config.max_position_embeddings
@@ -74,7 +83,7 @@ def estimate(
     return Fit(context, weights, kv_cache, scratch, available, low)
 
 
-def available_nbytes(device: _fastmetal.Device) -> int:
+def available_nbytes(device: Target) -> int:
     """Memory that the device lets a program use."""
     return int(device.info["memory_bytes"])
 
@@ -94,7 +103,7 @@ def fitting_context(
     head_index = planned_nbytes(device, folder)
     if 2 * (folder.nbytes + head_index + kv_cache) <= available:
         return wanted  # far from the limit: scratch need not be planned
-    found = estimate(folder, context, available, device.heap_alignment, cache_dtype, head_index)
+    found = estimate(folder, context, device, cache_dtype, head_index)
     if found.fits:
         return wanted
     if wanted is None and found.largest_context:
@@ -123,8 +132,8 @@ def _cache_dtype(folder: ModelFolder, wanted: str | None) -> str:
     return wanted or default_cache_format(entry.format for entry in folder.tensors.values())
 
 
-def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, alignment: int) -> int:
-    config, graph = folder.config, Graph()
+def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, device: Target) -> int:
+    config, graph = folder.config, graph_for(device.info)
 
     def facts(name: str) -> tuple[tuple[int, ...], str]:
         entry = folder.tensors[name]
@@ -132,5 +141,5 @@ def _arena_nbytes(folder: ModelFolder, rows: int, capacity: int, dtype: str, ali
 
     shape = (1, config.num_key_value_heads, capacity, config.head_dim)
     graph.results.append(add_forward_pass(graph, config, facts, shape, dtype, rows, range(rows - 1, rows)))
-    run_passes(graph)
-    return plan_arena(graph, alignment).nbytes
+    fuse(graph, rows, device.info)
+    return plan_arena(graph, device.heap_alignment).nbytes

@@ -1,4 +1,5 @@
-"""The graph of a forward pass, before fusion: from facts about weights and cache, so that nothing needs to be loaded.
+"""The graph of a forward pass and its fusion for a device: from facts about weights and cache, so that nothing needs
+to be loaded.
 
 Steps record it, and the estimate of a model's memory plans it. Names of state tensors are those of steps.py.
 """
@@ -6,17 +7,31 @@ Steps record it, and the estimate of a model's memory plans it. Names of state t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from fastgo.engine.devices import has_large_products, parallel_width, reads_bfloats
 from fastgo.graph.dag import Graph, Storage, Tensor
+from fastgo.graph.passes import run_passes
 from fastgo.models.architectures import ARCHITECTURES
 from fastgo.models.config import ModelConfig
 from fastgo.models.forward import Forward, LayerCache, Product
 from fastgo.ops.copy import COPY
-from fastgo.ops.matmul import matmul
+from fastgo.ops.matmul import MANY_ROWS, matmul
 
 MAX_ROWS = 512  # tokens of a prefill chunk
 WeightFacts = Callable[[str], tuple[tuple[int, ...], str]]
 """Shape and format of the weight of a name."""
+
+
+def graph_for(info: dict[str, Any]) -> Graph:
+    """An empty graph for a device, by its `info`."""
+    return Graph(parallel_width(info), bool(info["has_unified_memory"]), reads_bfloats(info))
+
+
+def fuse(graph: Graph, rows: int, info: dict[str, Any]) -> None:
+    """Runs the passes over the whole graph of so many rows that such a device gains by."""
+    # cuBLASLt, loaded for no other passes, shares out the columns of its products by itself.
+    run_passes(graph, ("matmul_split",) if rows >= MANY_ROWS and has_large_products(info) else ())
 
 
 def add_forward_pass(

@@ -16,20 +16,18 @@ import numpy.typing as npt
 
 from fastgo import _fastmetal
 from fastgo.engine.adjustments import Adjustments
-from fastgo.engine.devices import has_large_products, parallel_width, reads_bfloats
 from fastgo.engine.engine import Engine
 from fastgo.engine.exact_head import MOST_WANTED
 from fastgo.engine.kv_cache import KvCache
-from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass
+from fastgo.engine.pass_graph import MAX_ROWS, add_forward_pass, fuse, graph_for
 from fastgo.engine.sampling import Sampling
 from fastgo.errors import DeviceError
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Lowering, Memory
-from fastgo.graph.passes import run_passes
 from fastgo.models.forward import Product
 from fastgo.ops.adjust_logits import PENALTY_WORDS, adjust_logits
 from fastgo.ops.log_probabilities import MOST_LIKELY, log_probabilities
-from fastgo.ops.matmul import MANY_ROWS, matmul
+from fastgo.ops.matmul import matmul
 from fastgo.ops.sample import PARAMETER_WORDS, sample
 
 _KEPT_STEPS = 6  # recorded passes of other sizes than those in use
@@ -165,7 +163,7 @@ class StepBuilder:
     def graph(self, rows: int, output: Output) -> Graph:
         """The fused graph of a pass over `rows` tokens."""
         info = self._engine.device.info
-        graph = Graph(parallel_width(info), bool(info["has_unified_memory"]), reads_bfloats(info))
+        graph = graph_for(info)
         logits = add_forward_pass(
             graph,
             self._engine.config,
@@ -180,8 +178,7 @@ class StepBuilder:
             self._sample(graph, logits, rows)
         elif output is not Output.NOTHING:
             graph.results.append(logits)
-        # cuBLASLt, loaded for no other passes, shares out the columns of its products by itself.
-        run_passes(graph, ("matmul_split",) if rows >= MANY_ROWS and has_large_products(info) else ())
+        fuse(graph, rows, info)
         return graph
 
     def _product(self, output: Output) -> Product:
