@@ -74,8 +74,16 @@ SHAPES: Mapping[str, ModelConfig] = {
 _ROUTER = "mlp.gate.weight"
 
 
+def weight_facts(config: ModelConfig, format: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and format of every weight by its name: matrices in `format`, norms and routers in float32."""
+    return {
+        name: (tuple(shape), format if len(shape) > 1 and not name.endswith(_ROUTER) else "f32")
+        for name, shape in ARCHITECTURES[config.architecture].expected_shapes(config)
+    }
+
+
 def write_random_model(folder: Path, shape: str, format: str) -> ModelFolder:
-    """Writes the weights of one of SHAPES into `folder`: matrices in `format`, norms and routers in float32.
+    """Writes the weights of one of SHAPES into `folder`, as weight_facts says.
 
     The manifest is in memory only, and without hashes.
     """
@@ -83,11 +91,10 @@ def write_random_model(folder: Path, shape: str, format: str) -> ModelFolder:
     tensors: dict[str, TensorEntry] = {}
     file = folder / f"{shape}-{format}.weights"
     with file.open("wb") as out:
-        for name, dimensions in ARCHITECTURES[config.architecture].expected_shapes(config):
-            used = format if len(dimensions) > 1 and not name.endswith(_ROUTER) else "f32"
+        for name, (dimensions, used) in weight_facts(config, format).items():
             rows, columns = quant.matrix_shape(dimensions)
             nbytes = quant.total_nbytes(used, rows, columns)
-            tensors[name] = TensorEntry(used, tuple(dimensions), 0, out.tell(), nbytes, "")
+            tensors[name] = TensorEntry(used, dimensions, 0, out.tell(), nbytes, "")
             _write_planes(out, used, rows, columns, nbytes)
         size = out.tell()
     source = Provenance(f"{shape} {format}", size, "", 0)

@@ -21,11 +21,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+import random_model
 from fastgo import _fastmetal
 from fastgo.assets import quant
 from fastgo.engine.devices import open_device, parallel_width
+from fastgo.engine.pass_graph import add_forward_pass
 from fastgo.graph.dag import Graph, KernelCall, Node, Storage, Tensor
 from fastgo.graph.lower import pack_arguments
+from fastgo.graph.passes import run_passes
 from fastgo.ops import combine_matmul, matmul, norm_matmul_glu, norm_matmul_group, vector_cuts, vector_tuning
 from fastgo.ops.vector_cuts import Cut
 
@@ -34,6 +39,7 @@ _MOST_CALLS = 48
 _REPEATS = 5
 _SLOT = 1 << 20  # of an activation
 _HEAD_DIM, _SPLITS = 128, 4  # of the attention that combine_matmul puts together
+_CONTEXT = 512  # of the passes whose products are taken
 
 
 @dataclass(frozen=True)
@@ -82,22 +88,29 @@ class Product:
         return node.op.lower(node)[0]
 
 
-# Gemma 3 1B, Qwen 3 8B, and what Qwen 3 30B-A3B has besides experts.
-PRODUCTS = (
-    Product("norm_matmul_group", (1024, 256, 256), 1152),
-    Product("combine_matmul", (1152,), 1024),
-    Product("norm_matmul_glu", (6912, 6912), 1152),
-    Product("matmul_vector", (1152,), 6912),
-    Product("matmul_vector", (262144,), 1152),
-    Product("norm_matmul_group", (4096, 1024, 1024), 4096),
-    Product("combine_matmul", (4096,), 4096),
-    Product("norm_matmul_glu", (12288, 12288), 4096),
-    Product("matmul_vector", (4096,), 12288),
-    Product("matmul_vector", (151936,), 4096),
-    Product("norm_matmul_group", (4096, 512, 512), 2048),
-    Product("combine_matmul", (2048,), 4096),
-    Product("matmul_vector", (151936,), 2048),
-)
+_KERNELS = {
+    matmul.MATMUL: "matmul_vector",
+    combine_matmul.COMBINE_MATMUL: "combine_matmul",
+    norm_matmul_glu.NORM_MATMUL_GLU: "norm_matmul_glu",
+    norm_matmul_group.NORM_MATMUL_GROUP: "norm_matmul_group",
+}
+
+
+def products(format: str, width: int) -> list[Product]:
+    """What one row of each model of random_model.SHAPES is multiplied with on a device of that width."""
+    found: dict[Product, None] = {}
+    for config in random_model.SHAPES.values():
+        facts = random_model.weight_facts(config, format)
+        graph = Graph(width)
+        cache_shape = (1, config.num_key_value_heads, _CONTEXT, config.head_dim)
+        graph.results.append(add_forward_pass(graph, config, facts.__getitem__, cache_shape, "f16", 1, range(1)))
+        run_passes(graph)
+        for node in graph.nodes:
+            weights = [tensor.shape for tensor in node.inputs.values() if tensor.dtype == format]
+            if node.op in _KERNELS and weights:
+                outputs, columns = zip(*weights, strict=True)
+                found[Product(_KERNELS[node.op], outputs, columns[0])] = None
+    return list(found)
 
 
 @contextmanager
@@ -242,15 +255,21 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help="print every cut")
     options = parser.parse_args(argv)
     formats = options.format or ("q4_0", "int4_g32", "bf16")
-    chosen = [p for p in PRODUCTS if options.shape is None or f"{p.total}x{p.columns}" in options.shape]
-    work = [(product, format, cut) for format in formats for product in chosen for cut in cuts(product, format)]
+    width = max(parallel_width(open_device(options.device).info), 2)
+    chosen = [
+        (product, format)
+        for format in formats
+        for product in products(format, width)
+        if options.shape is None or f"{product.total}x{product.columns}" in options.shape
+    ]
+    work = [(product, format, cut) for product, format in chosen for cut in cuts(product, format)]
     if options.jobs:
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
             shares = [pool.submit(compile_all, options.device, work[i :: options.jobs]) for i in range(options.jobs)]
             for share in shares:
                 share.result()
     bench, found = Bench(open_device(options.device)), {}
-    for format, product in itertools.product(formats, chosen):
+    for product, format in chosen:
         kernel = quant.get_format(format).kernel
         key = (bench.width, product.kernel, kernel, product.total, product.columns)
         found[key] = tune(bench, product, format, options.all)

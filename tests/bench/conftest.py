@@ -1,4 +1,4 @@
-"""Tiny random models, and the measuring scripts of bench/ as importable modules."""
+"""Tiny random models, and the measuring scripts of bench/ and tools/ as importable modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from places import GOLDENS, ROOT
 
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
 
 
 @pytest.fixture(scope="session")
