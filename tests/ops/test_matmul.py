@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from bfloats import to_bfloat
 from fastgo import tolerances
 from fastgo.assets.quant import FORMATS
 from fastgo.ops import cases, matmul, matmul_glu
@@ -80,6 +81,20 @@ def test_matmul_glu(variant: Variant, format: str, activation: str) -> None:
         worst = glu_error(got, x, gate, up, activation)
         print(f"worst matmul_glu {variant.name} {format} {rows} {columns} {outputs} {worst:.2g}")
         assert worst <= tolerance("matmul_glu", variant, format, rows), (rows, columns, outputs)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"none"}))
+def test_gates_saturate(variant: Variant, activation: str, rows: int) -> None:
+    """As glu does: large gates of either sign give the gate itself and zero."""
+    gates = np.ldexp(np.float32(1.5), np.arange(7, 128, 4))
+    x = np.zeros((rows, 32), np.float32)
+    x[::2, 0], x[1::2, 0] = 1.0, -1.0
+    gate, up = np.zeros((2, gates.size, 32), np.float32)
+    gate[:, 0], up[:, 1], x[:, 1] = gates, 1.0, 1.0
+    weights = {n: Weight("bf16", w.shape, to_bfloat(w).view(np.uint8).ravel()) for n, w in (("gate", gate), ("up", up))}
+    got = variant.call(run, "matmul_glu", {**weights, "x": x}, {"activation": activation})["y"]
+    np.testing.assert_allclose(got, np.maximum(x[:, :1] * gates, 0.0), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

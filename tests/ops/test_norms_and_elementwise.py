@@ -130,7 +130,7 @@ def test_glu_of_bfloats(variant: Variant, activation: str) -> None:
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"none"}))
 def test_glu_saturates(variant: Variant, activation: str) -> None:
     """Large gates of either sign give the gate itself and zero, not NaN."""
-    gate = np.array([[1e4, -1e4, 1e30, -1e30, 0.0, -90.0, 90.0]], np.float32)
+    gate = np.array([[1e4, -1e4, 1e30, -1e30, 3e38, -1e36, -3e38, 0.0, -90.0, 90.0]], np.float32)
     inputs = {"gate": gate, "up": np.ones_like(gate)}
     got = variant.call(run, "glu", inputs, {"activation": activation})["y"]
     assert np.isfinite(got).all()

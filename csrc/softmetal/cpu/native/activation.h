@@ -6,8 +6,10 @@
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-// x / (1 + e^-argument)
-inline Vector gated_by_logistic(Vector x, Vector argument) { return x / (1.0f + exponential(-argument)); }
+// x / (1 + e^-argument); zero where the power saturates, as the largest x are still larger.
+inline Vector gated_by_logistic(Vector x, Vector argument) {
+  return select(argument < -87.0f, x * 0.0f, x / (1.0f + exponential(-argument)));
+}
 
 inline Vector gelu_erf(Vector x) {
   Vector z = select(x < 0.0f, -x, x) * 0.7071067811865476f;

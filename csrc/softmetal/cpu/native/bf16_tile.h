@@ -21,7 +21,7 @@ inline __m512i round_pairs(__m512 first, __m512 second) {
 
 constexpr float log2_of_e = 1.44269504f, log_of_2 = 0.693147181f;
 
-// 2^x to 1e-4, finer than a bfloat16; x at most 127. What is left of x beyond its whole part is in [0, 1).
+// 2^x to 1e-4, finer than a bfloat16; infinity beyond floats. What is left of x beyond its whole part is in [0, 1).
 inline __m512 coarse_power(__m512 x) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.802452e-2f), f, _mm512_set1_ps(2.2606718e-1f));

@@ -220,9 +220,10 @@ inline __m512 activate_coarsely(std::uint32_t activation, __m512 x) {
     const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f));
     argument = _mm512_mul_ps(_mm512_mul_ps(argument, _mm512_set1_ps(1.5957691216057308f)), cubic);
   }
-  // Beyond 2^115 the reciprocal is as good as zero.
-  const __m512 power = coarse_power(_mm512_min_ps(argument, _mm512_set1_ps(115.0f)));
-  return _mm512_mul_ps(x, _mm512_rcp14_ps(_mm512_add_ps(power, _mm512_set1_ps(1.0f))));
+  // From 2^115 on the reciprocal counts as zero: further on it would be no normal number.
+  const __mmask16 is_near = _mm512_cmp_ps_mask(argument, _mm512_set1_ps(115.0f), _CMP_NGE_UQ);
+  const __m512 divisor = _mm512_add_ps(coarse_power(argument), _mm512_set1_ps(1.0f));
+  return _mm512_mul_ps(x, _mm512_maskz_rcp14_ps(is_near, divisor));
 }
 
 // The first `count` outputs of a panel's row of gates and of its row of factors, to element `at` of y.
