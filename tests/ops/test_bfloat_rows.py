@@ -16,11 +16,6 @@ from variants import Variant
 FORMATS = [format for format in TESTED_FORMATS if format != "f32"]
 
 
-def rounds_floats(variant: Variant, format: str) -> bool:
-    """Whether its native products of many rows round inputs that are floats to bfloat, as those do that are bfloats."""
-    return variant.name == "avx512_amx" or not format.startswith(("f16", "int"))
-
-
 @pytest.mark.parametrize("op", ["matmul", "matmul_glu"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_products_of_bfloats(variant: Variant, format: str, op: str) -> None:
@@ -40,7 +35,7 @@ def test_products_of_bfloats(variant: Variant, format: str, op: str) -> None:
         worst = glu_error(got, floats, *weights, "silu") if op == "matmul_glu" else matmul_error(got, floats, *weights)
         print(f"worst {op} {variant.name} {format} of bfloats {rows} {columns} {worst:.2g}")
         assert worst <= tolerances.KERNELS[op, "bfloat16"], (rows, columns, outputs)
-        if rounds_floats(variant, format):
+        if tolerances.matmul_precision(variant.name, format, rows) == "bfloat16":  # floats are rounded there too
             want = variant.call(run, op, {"x": floats, **named}, attributes)["y"]
             np.testing.assert_array_equal(got, want, err_msg=f"{rows} {columns} {outputs}")
         if op == "matmul_glu":
