@@ -37,7 +37,7 @@ void attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
     const std::uint64_t same_group = (kv_head + 1) * group - head;
     const std::uint64_t left = same_group < end - begin ? same_group : end - begin;
     const std::uint32_t last = smaller(static_cast<std::uint32_t>(positions[row]) + 1, args.capacity);
-    const std::uint32_t first = args.window != 0 && last > args.window ? last - args.window : 0;
+    const std::uint32_t first = first_visible(args.window, last);
     const std::uint32_t sequence = smaller(static_cast<std::uint32_t>(sequences[row]), args.num_sequences - 1);
     const std::size_t cache_head = static_cast<std::size_t>(sequence) * args.kv_heads + kv_head;
     const std::size_t first_row = cache_head * args.capacity + first;

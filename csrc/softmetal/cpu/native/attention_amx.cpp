@@ -16,14 +16,6 @@ struct QueryState {
   float largest = least_score, total = 0.0f;
 };
 
-// Lanes of the 16 scores from p on that are in [begin, end).
-inline __mmask16 lanes_within(std::uint32_t p, std::uint32_t begin, std::uint32_t end) {
-  const auto below = [&](std::uint32_t bound) {
-    return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
-  };
-  return static_cast<__mmask16>(below(end) & ~below(begin));
-}
-
 inline float largest_score(const float* scores, std::uint32_t begin, std::uint32_t end, float least) {
   __m512 most = _mm512_set1_ps(least);
   std::uint32_t p = begin / 16 * 16;
@@ -143,7 +135,7 @@ class Attention {
   // What the block of queries from `query` on sees of the `count` positions from `first` on.
   void attend(std::uint32_t query, std::uint32_t first, std::uint32_t count) {
     const std::uint32_t last_query = smaller(query + block_queries, queries_);
-    const std::uint32_t begin = first_visible(b_.args, end_of(query)), end = end_of(last_query - 1);
+    const std::uint32_t begin = first_visible(b_.args.window, end_of(query)), end = end_of(last_query - 1);
     if (begin >= first + count || end <= first) return;
     const std::uint32_t from = begin > first ? (begin - first) / 32 * 32 : 0, to = smaller(end - first, count);
     const std::uint32_t tiles = whole_tiles(last_query - query);
@@ -166,7 +158,7 @@ class Attention {
 
   // Scores of `count` positions from `first` on become weights, and what query i has so far shrinks.
   void weigh(std::uint32_t i, std::uint32_t query, std::uint32_t first, std::uint32_t count, bool has_sums) {
-    const std::uint32_t end = end_of(i), begin = first_visible(b_.args, end);
+    const std::uint32_t end = end_of(i), begin = first_visible(b_.args.window, end);
     const float factor = soften(scores_ + (i - query) * score_stride, begin > first ? smaller(begin - first, count) : 0,
                                 end > first ? smaller(end - first, count) : 0, padded(count), states_[i]);
     float* sums = sums_ + std::size_t{i} * head_dim_;

@@ -7,22 +7,17 @@ namespace {
 // Turns scores [begin, end) of a row of `count` (whole vectors of 32) into bfloat16 weights in place, zero elsewhere.
 // Returns the reciprocal of their sum.
 float softmax(float* scores, std::uint32_t begin, std::uint32_t end, std::uint32_t count) {
-  const auto visible = [&](std::uint32_t p) {
-    const auto below = [&](std::uint32_t bound) {
-      return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
-    };
-    return static_cast<__mmask16>(below(end) & ~below(begin));
-  };
   __m512 largest = _mm512_set1_ps(-3.0e38f);
   for (std::uint32_t p = 0; p < count; p += 16) {
-    largest = _mm512_mask_max_ps(largest, visible(p), largest, _mm512_load_ps(scores + p));
+    largest = _mm512_mask_max_ps(largest, lanes_within(p, begin, end), largest, _mm512_load_ps(scores + p));
   }
   const float most = _mm512_reduce_max_ps(largest);
   __m512 total = _mm512_setzero_ps();
   auto* out = reinterpret_cast<unsigned char*>(scores);
   for (std::uint32_t p = 0; p < count; p += 16) {
     const Vector shifted = load(scores + p) - most;
-    const __m512 weight = _mm512_maskz_mov_ps(visible(p), reinterpret_cast<__m512>(exponential(shifted)));
+    const __m512 weight =
+        _mm512_maskz_mov_ps(lanes_within(p, begin, end), reinterpret_cast<__m512>(exponential(shifted)));
     const __m256i rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(weight));
     total = _mm512_add_ps(total, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));
     _mm256_store_si256(reinterpret_cast<__m256i*>(out + p * 2), rounded);
@@ -53,7 +48,7 @@ void attend(const AttentionBuffers& b, const RowTile& tile, std::uint32_t kv_hea
   }
   for (std::uint32_t i = 0; i < queries; i++) {
     const auto end = static_cast<std::uint32_t>(b.positions[tile.row + i / group]) + 1;
-    const std::uint32_t begin = first_visible(b.args, end);
+    const std::uint32_t begin = first_visible(b.args.window, end);
     inverses[i] = softmax(scores + static_cast<std::size_t>(i) * padded, begin - tile.first, end - tile.first, padded);
   }
   const auto* weights = reinterpret_cast<const unsigned char*>(scores);

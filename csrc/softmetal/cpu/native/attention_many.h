@@ -6,6 +6,7 @@
 // takes the rows whose first head lies in its part of the grid.
 #pragma once
 
+#include "cpu/native/attention_row.h"
 #include "cpu/native/bf16_tile.h"
 #include "cpu/native/few_rows.h"
 #include "cpu/native/native.h"
@@ -56,8 +57,12 @@ struct RowTile {
   std::uint32_t row, rows, first, last;
 };
 
-inline std::uint32_t first_visible(const AttentionArgs& args, std::uint32_t last) {
-  return args.window != 0 && last > args.window ? last - args.window : 0;
+// Lanes of the 16 scores from p on that are in [begin, end).
+inline __mmask16 lanes_within(std::uint32_t p, std::uint32_t begin, std::uint32_t end) {
+  const auto below = [&](std::uint32_t bound) {
+    return bound <= p ? 0u : bound - p >= 16 ? 0xFFFFu : (1u << (bound - p)) - 1;
+  };
+  return static_cast<__mmask16>(below(end) & ~below(begin));
 }
 
 inline __m512 load_halves(const std::uint16_t* p) {
@@ -154,7 +159,7 @@ void attention_many(const Launch& launch, std::uint64_t begin, std::uint64_t end
     for (; row < end_of_run; row += rows_of_tile) {
       const std::uint32_t count = smaller(rows_of_tile, end_of_run - row);
       const auto first_position = static_cast<std::uint32_t>(b.positions[row]);
-      const RowTile tile{row, count, first_visible(b.args, first_position + 1), first_position + count};
+      const RowTile tile{row, count, first_visible(b.args.window, first_position + 1), first_position + count};
       Vector zeros{};
       for (std::uint32_t kv_head = 0; kv_head < b.args.kv_heads; kv_head++) attend(b, tile, kv_head, zeros);
       if (horizontal_sum(zeros) == 0.0f) continue;

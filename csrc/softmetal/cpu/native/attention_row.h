@@ -12,6 +12,11 @@ constexpr int group_heads = 4;            // at most so many query heads are han
 constexpr int value_vectors = 4;          // of a value row handled together
 constexpr std::uint32_t value_rows = 32;  // read in one go: their parts stay in the L1 cache
 
+// The first position that a row sees which sees those before `end`; window 0: from the start.
+inline std::uint32_t first_visible(std::uint32_t window, std::uint32_t end) {
+  return window != 0 && end > window ? end - window : 0;
+}
+
 // Brings `bytes` from `at` on into the cache: what the processor fetches by itself ends with each page.
 inline void fetch_rows(const void* at, std::size_t bytes) {
   for (std::size_t b = 0; b < bytes; b += 64) __builtin_prefetch(static_cast<const char*>(at) + b);

@@ -13,7 +13,7 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 class Finish {
  public:
   explicit Finish(const Launch& launch)
-      : bias_(launch.constants[0].bytes[0] != 0 ? static_cast<const float*>(launch.buffers[4]) : nullptr) {
+      : bias_(is_true(launch, 0) ? static_cast<const float*>(launch.buffers[4]) : nullptr) {
     std::memcpy(&activation_, launch.constants[1].bytes, sizeof activation_);
   }
 

@@ -21,6 +21,11 @@ struct NativeKernel {
 // The memory that a launch has for its kernel's source `i`, or null.
 inline unsigned char* kept_memory(const Launch& launch, int i) { return launch.kept ? launch.kept[i] : nullptr; }
 
+// Whether the launch's function constant at `index` of its shader's list is set to true.
+inline bool is_true(const Launch& launch, int index) {
+  return launch.constants[index].defined && launch.constants[index].bytes[0] != 0;
+}
+
 struct NativeTable {
   const NativeKernel* kernels;
   std::size_t count;

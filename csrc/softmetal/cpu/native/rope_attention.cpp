@@ -80,14 +80,14 @@ template <typename T>
 void rope_attention(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const RopeAttentionArgs*>(launch.buffers[0]);
   const auto buffer = [&](int index) { return static_cast<const float*>(launch.buffers[index]); };
-  const bool has_head_norm = launch.constants[0].defined && launch.constants[0].bytes[0] != 0;
+  const bool has_head_norm = is_true(launch, 0);
   const std::uint32_t head_dim = args.head_dim, group = args.heads / args.kv_heads;
   const std::size_t all_rows = static_cast<std::size_t>(args.num_sequences) * args.kv_heads * args.capacity;
   const std::uint32_t position =
       smaller(static_cast<std::uint32_t>(*static_cast<const std::int32_t*>(launch.buffers[7])), args.capacity - 1);
   const std::uint32_t sequence =
       smaller(static_cast<std::uint32_t>(*static_cast<const std::int32_t*>(launch.buffers[8])), args.num_sequences - 1);
-  const std::uint32_t first = args.window != 0 && position + 1 > args.window ? position + 1 - args.window : 0;
+  const std::uint32_t first = first_visible(args.window, position + 1);
   Row<T> row = make_row<T>(head_dim, position - first + 1);
   float* sines = row.cosines + head_dim / 2;
   fill_rotation(static_cast<float>(position), buffer(6), head_dim / 2, row.cosines, sines);

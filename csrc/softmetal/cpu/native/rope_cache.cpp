@@ -13,10 +13,7 @@ template <typename T>
 void rope_cache(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = *static_cast<const RopeCacheArgs*>(launch.buffers[0]);
   const auto buffer = [&](int index) { return static_cast<const float*>(launch.buffers[index]); };
-  const auto constant = [&](int index) {
-    return launch.constants[index].defined && launch.constants[index].bytes[0] != 0;
-  };
-  const bool has_head_norm = constant(0), is_interleaved = constant(1);
+  const bool has_head_norm = is_true(launch, 0), is_interleaved = is_true(launch, 1);
   const auto* positions = static_cast<const std::int32_t*>(launch.buffers[7]);
   const auto* sequences = static_cast<const std::int32_t*>(launch.buffers[8]);
   const std::uint32_t head_dim = args.head_dim, heads = args.heads, kv_heads = args.kv_heads;

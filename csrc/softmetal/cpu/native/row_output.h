@@ -9,11 +9,6 @@
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
-// Whether the launch's function constant at `index` of its shader's list is set to true.
-inline bool is_true(const Launch& launch, int index) {
-  return launch.constants[index].defined && launch.constants[index].bytes[0] != 0;
-}
-
 inline void store_rounded(float* p, Vector v) { store(p, v); }
 
 // To nearest, ties to even; NaN stays NaN.
