@@ -13,10 +13,9 @@ inline void store_rounded(float* p, Vector v) { store(p, v); }
 
 // To nearest, ties to even; NaN stays NaN.
 inline void store_rounded(Bfloat* p, Vector v) {
-  typedef std::uint32_t Bits __attribute__((vector_size(sizeof(Vector))));
   typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vector) / 2)));
-  const Bits bits = reinterpret_cast<Bits>(v), is_nan = reinterpret_cast<Bits>(v != v);
-  const Bits rounded = bits + 0x7FFF + (bits >> 16 & 1);
+  const BitVector bits = reinterpret_cast<BitVector>(v), is_nan = reinterpret_cast<BitVector>(v != v);
+  const BitVector rounded = bits + 0x7FFF + (bits >> 16 & 1);
   const Halves halves = __builtin_convertvector(((rounded & ~is_nan) | ((bits | 0x400000) & is_nan)) >> 16, Halves);
   std::memcpy(p, &halves, sizeof halves);
 }

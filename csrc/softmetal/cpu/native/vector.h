@@ -22,6 +22,7 @@ constexpr int width = 4;
 
 typedef float Vector __attribute__((vector_size(width * 4)));
 typedef std::int32_t IntVector __attribute__((vector_size(width * 4)));
+typedef std::uint32_t BitVector __attribute__((vector_size(width * 4)));
 
 inline Vector load(const float* p) {
   Vector v;
@@ -236,8 +237,8 @@ inline Vector exponential(Vector x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const IntVector exponent = (reinterpret_cast<IntVector>(shifted) - 0x4B400000) << 23;
-  return reinterpret_cast<Vector>(reinterpret_cast<IntVector>(p) + exponent);
+  const BitVector exponent = (reinterpret_cast<BitVector>(shifted) - 0x4B400000) << 23;
+  return reinterpret_cast<Vector>(reinterpret_cast<BitVector>(p) + exponent);
 }
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA
