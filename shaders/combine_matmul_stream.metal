@@ -47,5 +47,6 @@ template <typename Format, uint OUTPUTS>
       host)]] kernel decltype(combine_matmul_stream<Format, OUTPUTS>) combine_matmul_stream<Format, OUTPUTS>;
 #define INSTANTIATE(name, Format)                                   \
   INSTANTIATE_TILE("combine_matmul_stream_" #name "_o1", Format, 1) \
-  INSTANTIATE_TILE("combine_matmul_stream_" #name "_o2", Format, 2)
+  INSTANTIATE_TILE("combine_matmul_stream_" #name "_o2", Format, 2) \
+  INSTANTIATE_TILE("combine_matmul_stream_" #name "_o4", Format, 4)
 FOR_EACH_STREAM_FORMAT(INSTANTIATE)

@@ -195,8 +195,8 @@ def cuts(product: Product, format: str) -> Iterator[Cut]:
         return
     # Every threadgroup of the other kernels makes the whole row first, so theirs are large.
     is_plain = product.kernel == "matmul_vector"
-    outputs_a_kernel = {"matmul_vector": (1, 2, 4), "combine_matmul": (1, 2)}
-    widest, threadgroups = outputs_a_kernel.get(product.kernel, (1, 2, 3)), (4, 8, 16) if is_plain else (8, 16)
+    widest = (1, 2, 3) if product.kernel.startswith("norm_") else (1, 2, 4)
+    threadgroups = (4, 8, 16) if is_plain else (8, 16)
     for outputs, parts, simdgroups in itertools.product(widest, (1, 2, 4, 8, 16), threadgroups):
         if parts <= simdgroups:
             yield Cut(outputs, parts, simdgroups)

@@ -158,6 +158,7 @@ Result cuModuleLoadData(void** module, const void* code) { return *module = modu
 Result cuModuleUnload(void* module) { return 0; }
 Result cuModuleGetFunction(void** function, void* module, const char* name) { return *function = function, 0; }
 Result cuFuncGetAttribute(int* value, int which, void* function) { return *value = which == 0 ? 1024 : 0, 0; }
+Result cuFuncSetAttribute(void* function, int which, int value) { return 0; }
 Result cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, void* stream, void** parameters, void** extra) {
   return launch();

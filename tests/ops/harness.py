@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from fastgo.assets import quant
 from fastgo.engine.devices import open_device, parallel_width
 from fastgo.graph.dag import Graph, Storage, Tensor
 from fastgo.graph.lower import Memory
+from fastgo.ops import vector_tuning
+from fastgo.ops.vector_cuts import Cut
 from guarded_arena import GuardedArena
 
 Array = npt.NDArray[Any]
@@ -160,6 +163,14 @@ def run_wide(op: str, inputs: Mapping[str, Input], attributes: Attributes, width
     bench = Bench(inputs, width)
     bench.prepare(BUILDERS[op](bench.graph, bench.tensors, attributes))
     return bench.run()
+
+
+def run_wide_cut(op: str, inputs: Mapping[str, Input], attributes: Attributes, cut: Cut) -> dict[str, Any]:
+    """`run_wide` with one-row products cut up in this way, as if it had been measured to be the best."""
+    with mock.patch.object(vector_tuning, "cut", return_value=cut) as asked:
+        results = run_wide(op, inputs, attributes)
+    asked.assert_called()
+    return results
 
 
 def run_wide_to_bfloat(op: str, inputs: Mapping[str, Input], attributes: Attributes) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builders import Attributes
 from fastgo import tolerances
-from fastgo.ops import norm_matmul_glu, norm_matmul_group, vector_cuts
+from fastgo.ops import norm_matmul_glu, norm_matmul_group
 from fastgo.ops.vector_cuts import Cut
 from fastgo.ops.vector_tuning import STREAM_FORMATS, TILE_FORMATS
-from harness import Array, Input, error, product_scale, random_rows, random_weight, run_wide
+from harness import Array, Input, error, product_scale, random_rows, random_weight, run_wide, run_wide_cut
 from variants import Variant
 
 FORMATS = [{"int4": "int4_g32"}.get(format, format) for format in (*TILE_FORMATS, *STREAM_FORMATS)]
@@ -45,15 +46,29 @@ def check_stream(before: str, got: dict[str, Array], want: Array) -> None:
         assert error(got["stream"], want) <= tolerances.KERNELS["add_rms_norm", "float32"]
 
 
+def run(
+    variant: Variant, op: str, inputs: dict[str, Input], attributes: Attributes, cut: Cut | None
+) -> dict[str, Array]:
+    if cut is None:
+        return variant.call(run_wide, op, inputs, attributes)
+    return variant.call(run_wide_cut, op, inputs, attributes, cut)
+
+
 def check_group(
-    variant: Variant, format: str, before: str, has_bias: bool, columns: int, outputs: tuple[int, int, int]
+    variant: Variant,
+    format: str,
+    before: str,
+    has_bias: bool,
+    columns: int,
+    outputs: tuple[int, int, int],
+    cut: Cut | None = None,
 ) -> None:
     inputs = stream_inputs(before, columns)
     for i, name in enumerate(("first", "second", "third")):
         inputs[name] = random_weight(format, outputs[i], columns, i)
         if has_bias:
             inputs[f"bias_{name}"] = 10.0 * random_rows(5 + i, outputs[i])
-    got = variant.call(run_wide, "norm_matmul_group", inputs, {"eps": 1e-6})
+    got = run(variant, "norm_matmul_group", inputs, {"eps": 1e-6}, cut)
     stream, *products = norm_matmul_group.reference(**doubles(inputs), eps=1e-6)
     check_stream(before, got, stream)
     y = normed(inputs)
@@ -67,11 +82,11 @@ def check_group(
         )
 
 
-def check_glu(variant: Variant, format: str, before: str, columns: int, outputs: int) -> None:
+def check_glu(variant: Variant, format: str, before: str, columns: int, outputs: int, cut: Cut | None = None) -> None:
     inputs = stream_inputs(before, columns)
     inputs |= {name: random_weight(format, outputs, columns, i) for i, name in enumerate(("gate", "up"))}
     attributes = {"eps": 1e-6, "activation": "gelu_tanh"}
-    got = variant.call(run_wide, "norm_matmul_glu", inputs, attributes)
+    got = run(variant, "norm_matmul_glu", inputs, attributes, cut)
     stream, want = norm_matmul_glu.reference(**doubles(inputs), **attributes)
     check_stream(before, got, stream)
     y, gate, up = normed(inputs), doubles(inputs)["gate"], doubles(inputs)["up"]
@@ -103,12 +118,10 @@ def test_norm_matmul_glu(variant: Variant, format: str, before: str) -> None:
 
 @pytest.mark.parametrize("parts", [1, 4])
 @pytest.mark.parametrize("format", STREAM_FORMATS)
-def test_three_outputs_a_simdgroup(variant: Variant, format: str, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_outputs_a_simdgroup(variant: Variant, format: str, parts: int) -> None:
     """No rule takes them, but measured cuts do; the outputs are no multiple of three."""
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
-    columns, outputs = 1280, (70, 16, 16)
-    for kernel, total in (("norm_matmul_group", sum(outputs)), ("norm_matmul_glu", outputs[0])):
-        monkeypatch.setitem(vector_cuts.MEASURED, (132, kernel, format, total, columns), Cut(3, parts, 16))
-    check_group(variant, format, "branch", True, columns, outputs)
-    check_glu(variant, format, "post_norm", columns, outputs[0])
+    cut = Cut(3, parts, 16)
+    check_group(variant, format, "branch", True, 1280, (70, 16, 16), cut)
+    check_glu(variant, format, "post_norm", 1280, 70, cut)

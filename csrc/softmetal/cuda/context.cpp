@@ -22,6 +22,7 @@ Context::Context(const Cuda& cuda, DeviceNumber device) : cuda_(cuda), device_(d
   memory_ = memory;
   architecture_ = attribute(cuda_, device_, attribute_capability_major) * 10 +
                   attribute(cuda_, device_, attribute_capability_minor);
+  shared_memory_per_core_ = attribute(cuda_, device_, attribute_shared_memory_per_core);
 }
 
 std::string Context::enter() {

@@ -17,6 +17,8 @@ class Context {
   std::uint64_t memory() const { return memory_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
 
+  int shared_memory_per_core() const { return shared_memory_per_core_; }  // bytes
+
   // Makes the context the calling thread's; "" or why there is none. Needed before any call that uses the device.
   std::string enter();
 
@@ -26,6 +28,7 @@ class Context {
   std::string name_;
   std::uint64_t memory_ = 0;
   int architecture_ = 0;
+  int shared_memory_per_core_ = 0;
   std::mutex mutex_;
   ContextHandle handle_ = nullptr;
   std::string problem_;

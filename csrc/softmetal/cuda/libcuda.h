@@ -37,7 +37,9 @@ inline constexpr Result error_unknown = 999;
 inline constexpr int attribute_capability_major = 75;
 inline constexpr int attribute_capability_minor = 76;
 inline constexpr int function_max_threads = 0;
+inline constexpr int attribute_shared_memory_per_core = 81;
 inline constexpr int function_shared_size = 1;
+inline constexpr int function_preferred_shared_part = 9;  // percent
 inline constexpr unsigned host_portable = 1;
 inline constexpr unsigned host_device_map = 2;
 inline constexpr unsigned stream_non_blocking = 1;
@@ -100,6 +102,7 @@ inline constexpr GraphEdge programmatic_edge = {1, 0, 1, {}};
   F(ModuleUnload, "cuModuleUnload", (ModuleHandle))                                                              \
   F(ModuleGetFunction, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))                      \
   F(FuncGetAttribute, "cuFuncGetAttribute", (int*, int, FunctionHandle))                                         \
+  F(FuncSetAttribute, "cuFuncSetAttribute", (FunctionHandle, int, int))                                          \
   F(LaunchKernel, "cuLaunchKernel",                                                                              \
     (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**, \
      void**))                                                                                                    \

@@ -78,6 +78,17 @@ std::unique_ptr<CudaPipeline> load_code(const std::shared_ptr<Context>& context,
   return std::make_unique<CudaPipeline>(context, loaded, function);
 }
 
+// A core shares out one memory between its first cache and threadgroups, and has to be idle to share it out anew. So
+// kernels that hold much ask for the same part: the next one's threadgroups then start while some of the last one's
+// still run. Those that hold more than Metal's limit are not asked for; their threadgroups wait for no others.
+void prefer_common_part(const Context& context, FunctionHandle function, int shared_size) {
+  constexpr int least = 8 << 10, wanted = 100 << 10;
+  const int memory = context.shared_memory_per_core();
+  if (shared_size < least || shared_size > static_cast<int>(max_threadgroup_memory) || memory < 2 * wanted) return;
+  const int percent = (100 * wanted + memory - 1) / memory;
+  context.cuda().FuncSetAttribute(function, function_preferred_shared_part, percent);  // a hint: it may fail
+}
+
 }  // namespace
 
 CudaPipeline::~CudaPipeline() {
@@ -102,6 +113,7 @@ std::unique_ptr<CudaPipeline> build_pipeline(const std::shared_ptr<Context>& con
   int max_threads = 0, shared_size = 0;
   cuda.FuncGetAttribute(&max_threads, function_max_threads, pipeline->function);
   cuda.FuncGetAttribute(&shared_size, function_shared_size, pipeline->function);
+  prefer_common_part(*context, pipeline->function, shared_size);
   pipeline->reflection = &choice.shader.file->kernels[choice.kernel];
   pipeline->constants = choice.constants;
   pipeline->max_total_threads =
