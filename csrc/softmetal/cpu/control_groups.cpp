@@ -2,10 +2,12 @@
 #include "softmetal/cpu/control_groups.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
-#include <sstream>
 #include <vector>
+
+#include "softmetal/cpu/machine.h"
 
 namespace softmetal::cpu {
 namespace {
@@ -34,9 +36,10 @@ std::vector<std::string> group_folders(const std::string& root, const std::strin
 
 // Nothing where there is no such file or it says "max".
 std::optional<std::uint64_t> number_in(const std::string& path) {
-  std::ifstream file(path);
-  std::uint64_t number = 0;
-  return file >> number ? std::optional(number) : std::nullopt;
+  const std::string line = first_line(path);
+  char* end = nullptr;
+  const std::uint64_t number = std::strtoull(line.c_str(), &end, 10);
+  return end != line.c_str() ? std::optional(number) : std::nullopt;
 }
 
 // How the two versions name what they say of memory: files, and entries of memory.stat.
@@ -50,9 +53,12 @@ constexpr MemoryNames memory_names[] = {
 
 std::uint64_t bytes_of_files(const std::string& folder, const MemoryNames& names) {
   std::ifstream file(folder + "/memory.stat");
-  std::uint64_t sum = 0, bytes = 0;
-  for (std::string entry; file >> entry >> bytes;) {
-    if (entry == names.inactive_files || entry == names.active_files) sum += bytes;
+  std::uint64_t sum = 0;
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t space = std::min(line.find(' '), line.size());
+    const std::string entry = line.substr(0, space);
+    if (entry != names.inactive_files && entry != names.active_files) continue;
+    sum += std::strtoull(line.c_str() + space, nullptr, 10);
   }
   return sum;
 }
@@ -60,9 +66,9 @@ std::uint64_t bytes_of_files(const std::string& folder, const MemoryNames& names
 std::uint64_t difference(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
 
 // A quota's processors; 0 where `quota` is missing or -1.
-double processors(std::istream&& quota, std::istream&& period) {
-  double time = 0, of = 0;
-  return quota >> time && period >> of && time > 0 && of > 0 ? time / of : 0;
+double processors(const std::string& quota, const std::string& period) {
+  const double time = std::strtod(quota.c_str(), nullptr), of = std::strtod(period.c_str(), nullptr);
+  return time > 0 && of > 0 ? time / of : 0;
 }
 
 }  // namespace
@@ -86,11 +92,10 @@ unsigned group_processors(const std::string& root) {
   constexpr double most = 4096;
   double narrowest = 0;
   for (const std::string& folder : group_folders(root, "cpu")) {
-    std::string quota, period;
-    std::ifstream(folder + "/cpu.max") >> quota >> period;
+    const std::string both = first_line(folder + "/cpu.max");
     const double granted[] = {
-        processors(std::istringstream(quota), std::istringstream(period)),
-        processors(std::ifstream(folder + "/cpu.cfs_quota_us"), std::ifstream(folder + "/cpu.cfs_period_us"))};
+        processors(both, both.substr(std::min(both.find(' '), both.size()))),
+        processors(first_line(folder + "/cpu.cfs_quota_us"), first_line(folder + "/cpu.cfs_period_us"))};
     for (const double count : granted) {
       if (count > 0) narrowest = narrowest > 0 ? std::min(narrowest, count) : count;
     }

@@ -16,13 +16,6 @@
 namespace softmetal::cpu {
 namespace {
 
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 // Distinct cores among the processors of the affinity mask.
 unsigned cores_of_mask() {
   cpu_set_t mask;
@@ -53,6 +46,13 @@ std::uint64_t available_on_machine() {
 }
 
 }  // namespace
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
 
 unsigned physical_cores() {
   unsigned cores = std::max(1u, cores_of_mask());

@@ -17,4 +17,7 @@ std::uint64_t available_memory();
 std::uint64_t page_size();  // bytes
 std::string processor_name();
 
+// Of a file as Linux shows its facts; empty where there is none.
+std::string first_line(const std::string& path);
+
 }  // namespace softmetal::cpu
