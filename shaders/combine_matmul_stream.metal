@@ -48,5 +48,5 @@ template <typename Format, uint OUTPUTS>
 #define INSTANTIATE(name, Format)                                   \
   INSTANTIATE_TILE("combine_matmul_stream_" #name "_o1", Format, 1) \
   INSTANTIATE_TILE("combine_matmul_stream_" #name "_o2", Format, 2) \
-  INSTANTIATE_TILE("combine_matmul_stream_" #name "_o4", Format, 4)
+  INSTANTIATE_TILE("combine_matmul_stream_" #name "_o3", Format, 3)
 FOR_EACH_STREAM_FORMAT(INSTANTIATE)

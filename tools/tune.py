@@ -195,8 +195,7 @@ def cuts(product: Product, format: str) -> Iterator[Cut]:
         return
     # Every threadgroup of the other kernels makes the whole row first, so theirs are large.
     is_plain = product.kernel == "matmul_vector"
-    widest = (1, 2, 3) if product.kernel.startswith("norm_") else (1, 2, 4)
-    threadgroups = (4, 8, 16) if is_plain else (8, 16)
+    widest, threadgroups = ((1, 2, 4), (4, 8, 16)) if is_plain else ((1, 2, 3), (8, 16))
     for outputs, parts, simdgroups in itertools.product(widest, (1, 2, 4, 8, 16), threadgroups):
         if parts <= simdgroups:
             yield Cut(outputs, parts, simdgroups)

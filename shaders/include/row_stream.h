@@ -10,7 +10,7 @@
 #include "row_cut.h"
 #include "row_norm.h"
 
-constant constexpr uint STREAM_UNITS = 6;
+constant constexpr uint STREAM_UNITS = 8;
 constant constexpr uint STREAM_COLUMNS = 7168;  // of a row that is kept in threadgroup memory: 28 KB
 // Bounds the registers of a thread, so that two threadgroups of sixteen simdgroups fit a core.
 constant constexpr uint STREAM_THREAD_LIMIT = 992;

@@ -62,7 +62,7 @@ def test_scratch_is_planned_as_the_device_records(tmp_path: Path) -> None:
     """GPUs keep other intermediate results: parts of attention and products, bfloats, copies of positions."""
     weights = {name: values.astype(np.float16) for name, values in tensors("qwen3").items()}
     write_hf(tmp_path / "m", "qwen3", weights, max_position_embeddings=4096)
-    folder, cpu, context, rows = open_model(tmp_path / "m"), open_device(None), 2048, (1, 512, 512)
+    folder, cpu, context, rows = open_model(tmp_path / "m"), open_device("cpu"), 2048, (1, 512, 512)
     device = MadeUpDevice(cpu, {**cpu.info, "name": "softmetal CUDA, made up", "has_unified_memory": False})
     engine = Engine(cpu, folder)
     engine.device = cast(_fastmetal.Device, device)

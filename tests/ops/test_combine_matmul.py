@@ -15,10 +15,10 @@ FORMATS = [{"int4": "int4_g32"}.get(format, format) for format in (*TILE_FORMATS
 
 
 @pytest.mark.parametrize(
-    ("format", "cut"), [*((f, None) for f in FORMATS), *((f, Cut(4, 4, 16)) for f in STREAM_FORMATS)]
+    ("format", "cut"), [*((f, None) for f in FORMATS), *((f, Cut(3, 2, 16)) for f in STREAM_FORMATS)]
 )
 def test_combine_matmul(variant: Variant, format: str, cut: Cut | None) -> None:
-    """With the cuts that the rule finds, and with four outputs a simdgroup, which only measured ones have."""
+    """With the cuts that the rule finds, and with three outputs a simdgroup, which only measured ones have."""
     if variant.is_native:
         pytest.skip("a form for GPUs: the shader itself is tested")
     rng = np.random.default_rng(1)

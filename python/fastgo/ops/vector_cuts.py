@@ -21,7 +21,7 @@ class Cut(NamedTuple):
 MEASURED: dict[tuple[int, str, str, int, int], Cut] = {
     (132, "combine_matmul", "bf16", 1152, 1024): Cut(outputs=2, parts=2, simdgroups=16, depth=0),
     (132, "combine_matmul", "bf16", 2048, 4096): Cut(outputs=2, parts=4, simdgroups=16, depth=0),
-    (132, "combine_matmul", "bf16", 4096, 4096): Cut(outputs=4, parts=4, simdgroups=16, depth=0),
+    (132, "combine_matmul", "bf16", 4096, 4096): Cut(outputs=3, parts=2, simdgroups=16, depth=0),
     (132, "combine_matmul", "q4_0", 1152, 1024): Cut(outputs=16, parts=8, simdgroups=8, depth=2),
     (132, "combine_matmul", "q4_0", 2048, 4096): Cut(outputs=16, parts=16, simdgroups=16, depth=4),
     (132, "combine_matmul", "q4_0", 4096, 4096): Cut(outputs=16, parts=8, simdgroups=16, depth=2),
