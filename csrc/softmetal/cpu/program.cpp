@@ -140,8 +140,9 @@ std::size_t CpuProgram::plan_stage(std::size_t first_work) {
     const std::uint64_t units = works_[w].units;
     const std::uint64_t count = wanted_pieces(works_[w], threads_);
     // A thread begins with its last piece: where costs grow along a grid, as causal attention's do, small ones come
-    // last.
-    for (std::uint64_t p = count; p-- > 0;) {
+    // last. Kept weights are read in order, so that what one piece asks for ahead is the next one's.
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const std::uint64_t p = works_[w].kept_bytes != 0 ? i : count - 1 - i;
       // Fewer pieces than threads: go on where the work before stopped, so that small dispatches spread.
       const std::uint64_t thread = count < threads_ ? (next_thread + p) % threads_ : p * threads_ / count;
       of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count, false});

@@ -11,6 +11,7 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 constexpr int group_heads = 4;            // at most so many query heads are handled together
 constexpr int value_vectors = 4;          // of a value row handled together
 constexpr std::uint32_t value_rows = 32;  // read in one go: their parts stay in the L1 cache
+constexpr std::uint32_t rows_ahead = 32;  // of what is read, fetched: all keys, then all values, then `next`
 
 // The first position that a row sees which sees those before `end`; window 0: from the start.
 inline std::uint32_t first_visible(std::uint32_t window, std::uint32_t end) {
@@ -35,16 +36,19 @@ void add_tails(const float* queries, const T* keys, std::uint32_t count, std::ui
 }
 
 // Scores of `heads` queries against the keys [0, count): scores[h * stride + p]. Rows of scores hold whole vectors.
+// `next`: the rows that are read after these.
 template <typename T, int heads>
 void score_keys(const float* queries, const T* keys, std::uint32_t count, std::uint32_t head_dim, float scale,
-                float* scores, std::size_t stride) {
+                float* scores, std::size_t stride, const T* next) {
   for (std::uint32_t first = 0; first < count; first += width) {
     const std::uint32_t present = smaller(width, count - first);
     Vector sums[heads][width];
     for (std::uint32_t p = 0; p < width; p++) {
       // A last vector that is not full repeats its last key.
       const T* key = keys + static_cast<std::size_t>(first + smaller(p, present - 1)) * head_dim;
-      fetch_rows(key + static_cast<std::size_t>(width) * head_dim, head_dim * sizeof(T));
+      const std::uint32_t ahead = first + p + rows_ahead;
+      fetch_rows(ahead < count ? keys + std::size_t{ahead} * head_dim : next + std::size_t{ahead - count} * head_dim,
+                 head_dim * sizeof(T));
       Vector dot[heads] = {};
       for (std::uint32_t d = 0; d + width <= head_dim; d += width) {
         const Vector k = load_as_float(key + d);
@@ -81,10 +85,10 @@ inline void softmax(float* scores, std::uint32_t count) {
   for (p = 0; p < count; p++) scores[p] *= inverse;
 }
 
-// Adds the values [begin, end) times their weights to the sums in `out`.
+// Adds the values [begin, end) times their weights to the sums in `out`, and fetches as many rows from `ahead` on.
 template <typename T, int heads>
 void add_values(const float* weights, std::size_t stride, const T* values, std::uint32_t begin, std::uint32_t end,
-                std::uint32_t head_dim, float* out) {
+                std::uint32_t head_dim, float* out, const T* ahead) {
   std::uint32_t d = 0;
   for (; d + value_vectors * width <= head_dim; d += value_vectors * width) {
     Vector sums[heads][value_vectors];
@@ -93,7 +97,7 @@ void add_values(const float* weights, std::size_t stride, const T* values, std::
     }
     for (std::uint32_t p = begin; p < end; p++) {
       const T* value = values + static_cast<std::size_t>(p) * head_dim + d;
-      fetch_rows(value + static_cast<std::size_t>(value_rows) * head_dim, value_vectors * width * sizeof(T));
+      fetch_rows(ahead + static_cast<std::size_t>(p - begin) * head_dim + d, value_vectors * width * sizeof(T));
       for (int v = 0; v < value_vectors; v++) {
         const Vector x = load_as_float(value + v * width);
         for (int h = 0; h < heads; h++) sums[h][v] += x * weights[h * stride + p];
@@ -116,10 +120,12 @@ void add_values(const float* weights, std::size_t stride, const T* values, std::
 
 template <typename T, int heads>
 void sum_values(const float* weights, std::size_t stride, const T* values, std::uint32_t count, std::uint32_t head_dim,
-                float* out) {
+                float* out, const T* next) {
   std::memset(out, 0, heads * head_dim * sizeof(float));
   for (std::uint32_t begin = 0; begin < count; begin += value_rows) {
-    add_values<T, heads>(weights, stride, values, begin, smaller(begin + value_rows, count), head_dim, out);
+    const std::uint32_t end = begin + value_rows;
+    const T* ahead = end < count ? values + static_cast<std::size_t>(end) * head_dim : next;
+    add_values<T, heads>(weights, stride, values, begin, smaller(end, count), head_dim, out, ahead);
   }
 }
 

@@ -46,8 +46,9 @@ template <typename T, int heads>
 void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earlier, float* out) {
   const auto &keys = row.keys, &values = row.values, &key = row.key, &value = row.value;
   const std::uint32_t head_dim = args.head_dim;
-  score_cache<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride, row.unpacked);
-  score_cache<T, heads>(row.queries, key, 1, head_dim, args.scale, row.own_scores, 16, row.unpacked);
+  score_cache<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride, row.unpacked,
+                        values);
+  score_cache<T, heads>(row.queries, key, 1, head_dim, args.scale, row.own_scores, 16, row.unpacked, key);
   for (int h = 0; h < heads; h++) {
     float* scores = row.scores + h * row.stride;
     scores[earlier] = row.own_scores[h * 16];
@@ -61,7 +62,7 @@ void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earl
       multiply_by_scales(scores + earlier, value.scales, 1);
     }
   }
-  sum_cache<T, heads>(row.scores, row.stride, values, earlier, head_dim, out, row.unpacked);
+  sum_cache<T, heads>(row.scores, row.stride, values, earlier, head_dim, out, row.unpacked, key);
   float* own = row.unpacked;
   if constexpr (is_packed<T>) unpack_rows(value, 1, head_dim, own);
   const auto element = [&](std::uint32_t d) {
