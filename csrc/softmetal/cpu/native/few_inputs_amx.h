@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/native/packed_weights_amx.h"
+#include "cpu/native/stage_memory.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
 
@@ -80,13 +81,12 @@ inline std::size_t few_lanes_bytes(std::uint32_t rows, std::uint32_t columns) {
   return row_groups(rows) * LaneInputs::bytes(columns / block_weights);
 }
 
-// The quads [begin, end) of all groups of rows of x.
-inline void load_few_lanes(const float* x, std::uint32_t rows, std::uint32_t columns, std::uint64_t begin,
-                           std::uint64_t end, unsigned char* memory) {
+// All groups of rows of x.
+inline void load_few_lanes(const float* x, std::uint32_t rows, std::uint32_t columns, unsigned char* memory) {
   const std::uint32_t blocks = columns / block_weights;
   for (std::uint32_t m = 0; m < row_groups(rows) * rows_together; m++) {
     const LaneInputs inputs(memory + m / rows_together * LaneInputs::bytes(blocks), blocks);
-    for (auto quad = static_cast<std::uint32_t>(begin); quad < end; quad++) {
+    for (std::uint32_t quad = 0; quad < whole_quads(blocks); quad++) {
       const std::uint32_t present = m < rows ? smaller(quad_blocks, blocks - quad * quad_blocks) : 0;
       const float* from = x + static_cast<std::size_t>(m) * columns + quad * quad_blocks * block_weights;
       inputs.load(from, present, quad, m % rows_together);
@@ -94,32 +94,12 @@ inline void load_few_lanes(const float* x, std::uint32_t rows, std::uint32_t col
   }
 }
 
-// Inputs for all pieces of a launch, a unit a quad: threads then write cache lines of their own.
-template <typename Product>
-struct FewInputsPreparation {
-  static std::uint64_t bytes(const Launch& launch) {
-    const auto& a = Product::args(launch);
-    return few_lanes_bytes(a.rows, a.columns);
-  }
-  static std::uint64_t units(const Launch& launch) {
-    return whole_quads(Product::args(launch).columns / block_weights);
-  }
-  static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-    const auto& a = Product::args(launch);
-    load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, begin, end,
-                   static_cast<unsigned char*>(launch.prepared));
-  }
-};
-
-// Inputs of a launch, prepared or else made here; `memory` of few_lanes_bytes.
-template <typename Product>
-unsigned char* few_inputs(const Launch& launch, unsigned char* memory) {
-  using Preparation = FewInputsPreparation<Product>;
-  const auto& a = Product::args(launch);
-  if (launch.prepared_bytes == Preparation::bytes(launch)) return static_cast<unsigned char*>(launch.prepared);
-  load_few_lanes(static_cast<const float*>(launch.buffers[Product::x]), a.rows, a.columns, 0,
-                 Preparation::units(launch), memory);
-  return memory;
+// Inputs of a launch, which a thread's pieces of a stage share. Every thread makes its own: that takes less time than
+// to wait for the other threads' parts and to fetch them from their caches.
+inline unsigned char* few_inputs(const float* x, std::uint32_t rows, std::uint32_t columns) {
+  thread_local StageMemory memory;
+  if (memory.is_new(x, few_lanes_bytes(rows, columns))) load_few_lanes(x, rows, columns, memory.data());
+  return memory.data();
 }
 
 }  // namespace softmetal::cpu::native::FASTGO_ISA

@@ -231,16 +231,17 @@ class GroupProduct {
 };
 
 // Calls product(group, inputs of eight rows, first output, count, out (8, 16)) for all groups that a range touches, all
-// rows of the range one after the other, and writes the outputs [first, first + count) of each to y. `memory`: what
-// is left of scratch memory.
-template <typename Product, typename Multiply>
+// rows of the range one after the other, and writes the outputs [first, first + count) of each to y. Before all that it
+// calls fetch(first group), so that weights arrive while the inputs are made.
+template <typename Product, typename Fetch, typename Multiply>
 void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end, std::uint32_t tile_outputs, float* y,
-                    unsigned char* memory, const Multiply& product) {
+                    const Fetch& fetch, const Multiply& product) {
   static_assert(BATCH_ROWS == rows_together, "a column of the grid is what is multiplied together");
   const auto& args = Product::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
   const std::uint32_t group_outputs = tile_outputs * launch.threads_per_threadgroup.x / 32;
-  unsigned char* inputs = few_inputs<Product>(launch, memory);
+  fetch(static_cast<std::uint32_t>(begin / launch.threadgroups_per_grid.x) * group_outputs / outputs_together);
+  unsigned char* inputs = few_inputs(static_cast<const float*>(launch.buffers[Product::x]), args.rows, args.columns);
   // A head's logits: stores that wait for their lines to be read would hold up the tiles' own.
   const std::size_t y_bytes = static_cast<std::size_t>(args.rows) * args.outputs * sizeof(float);
   const bool streams = y_bytes >= least_streamed && args.outputs % outputs_together == 0 &&
@@ -271,26 +272,24 @@ void for_few_groups(const Launch& launch, std::uint64_t begin, std::uint64_t end
   if (streams) _mm_sfence();
 }
 
-// Scratch memory of a launch: what a product works with, a group of each matrix packed for the moment, the inputs.
+// Scratch memory of a launch: what a product works with, and a group of each matrix packed for the moment.
 template <typename Format>
 struct FewScratch {
-  FewScratch(std::uint32_t matrices, std::uint32_t rows, std::uint32_t columns)
-      : group_bytes(packed_group_bytes<Format>(columns / block_weights)),
-        product(scratch(product_bytes + matrices * group_bytes + few_lanes_bytes(rows, columns))),
-        inputs(product + product_bytes + matrices * group_bytes) {}
+  FewScratch(std::uint32_t matrices, std::uint32_t blocks)
+      : group_bytes(packed_group_bytes<Format>(blocks)), product(scratch(product_bytes + matrices * group_bytes)) {}
 
   unsigned char* group(std::uint32_t matrix) const { return product + product_bytes + matrix * group_bytes; }
 
   static constexpr std::size_t product_bytes = sizeof(typename GroupProduct<Format>::Memory);
   const std::size_t group_bytes;
-  unsigned char *const product, *const inputs;
+  unsigned char* const product;
 };
 
 template <typename Format>
 void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = PlainProduct::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
-  const FewScratch<Format> memory(1, args.rows, args.columns);
+  const FewScratch<Format> memory(1, blocks);
   const PackedMatrix<Format> weights(Planes(launch.buffers[1], args.planes), args.outputs, blocks,
                                      kept_memory(launch, 0), memory.group(0));
   const GroupProduct<Format> group_product(blocks, memory.product);
@@ -302,15 +301,16 @@ void matmul_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t e
     float* first = out + n % outputs_together;
     for (int i = 0; i < rows_together; i++) finish(first + i * lane_count, n, n + count);
   };
-  for_few_groups<PlainProduct>(launch, begin, end, BATCH_OUTPUTS, static_cast<float*>(launch.buffers[3]), memory.inputs,
-                               product);
+  for_few_groups<PlainProduct>(
+      launch, begin, end, BATCH_OUTPUTS, static_cast<float*>(launch.buffers[3]),
+      [&](std::uint32_t group) { weights.fetch(group); }, product);
 }
 
 template <typename Format>
 void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
   const auto& args = GatedProduct::args(launch);
   const std::uint32_t blocks = args.columns / block_weights;
-  const FewScratch<Format> memory(2, args.rows, args.columns);
+  const FewScratch<Format> memory(2, blocks);
   const PackedMatrix<Format> gate(Planes(launch.buffers[1], args.gate_planes), args.outputs, blocks,
                                   kept_memory(launch, 0), memory.group(0));
   const PackedMatrix<Format> up(Planes(launch.buffers[2], args.up_planes), args.outputs, blocks, kept_memory(launch, 1),
@@ -325,8 +325,9 @@ void matmul_glu_few_tiles(const Launch& launch, std::uint64_t begin, std::uint64
       store(out + i, load(out + i) * activate(args.activation, load(gates + i)));
     }
   };
-  for_few_groups<GatedProduct>(launch, begin, end, GLU_BATCH_OUTPUTS, static_cast<float*>(launch.buffers[4]),
-                               memory.inputs, product);
+  for_few_groups<GatedProduct>(
+      launch, begin, end, GLU_BATCH_OUTPUTS, static_cast<float*>(launch.buffers[4]),
+      [&](std::uint32_t group) { gate.fetch(group), up.fetch(group); }, product);
 }
 
 // What the products of a few rows keep: their weights, packed.

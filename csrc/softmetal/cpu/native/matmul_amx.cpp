@@ -116,22 +116,18 @@ void matmul_glu_rows(const Launch& launch, std::uint64_t begin, std::uint64_t en
   (is_few ? FewRowsKernels<Format>::glu() : &matmul_glu_many<Format, MatrixTiles>)(launch, begin, end);
 }
 
-// Prepares the inputs of many rows, and where `has_few` of a few rows as well.
-template <typename Product, bool has_few>
+// The inputs of many rows. A thread makes those of a few rows by itself.
+template <typename Product>
 struct PreparedInputs {
   using Many = RoundedInputs<Product, MatrixTiles>;
-  using Few = FewInputsPreparation<Product>;
 
-  static bool is_few(const Launch& launch) { return Product::args(launch).rows <= few_rows; }
   static std::uint64_t bytes(const Launch& launch) {
-    return !is_few(launch) ? Many::bytes(launch) : has_few ? Few::bytes(launch) : 0;
+    return Product::args(launch).rows <= few_rows ? 0 : Many::bytes(launch);
   }
-  static std::uint64_t units(const Launch& launch) { return is_few(launch) ? Few::units(launch) : Many::units(launch); }
   static void run(const Launch& launch, std::uint64_t begin, std::uint64_t end) {
-    if (bytes(launch) != launch.prepared_bytes) return;  // arguments have changed since: each call then does it all
-    (is_few(launch) ? &Few::run : &Many::run)(launch, begin, end);
+    if (bytes(launch) != 0) Many::run(launch, begin, end);
   }
-  static constexpr Preparation preparation{&bytes, &units, &run, Product::x};
+  static constexpr Preparation preparation{&bytes, &Many::units, &run, Product::x};
 };
 
 // What the products of a few rows keep of the buffers of weights.
@@ -146,15 +142,14 @@ struct KeptWeights {
   {"matmul_" #name side, &matmul_many<Format, MatrixTiles>, &RoundedInputs<PlainProduct, MatrixTiles>::preparation}, \
       {"matmul_glu_" #name side, &matmul_glu_many<Format, MatrixTiles>,                                              \
        &RoundedInputs<GatedProduct, MatrixTiles>::preparation},
-#define FASTGO_AMX_ROWS(name, Format, has_few, plain_keeping, glu_keeping)                                       \
-  FASTGO_AMX_SIDE(name, Format, "_r64")                                                                          \
-  FASTGO_AMX_SIDE(name, Format, "_r128"){"matmul_" #name "_r8", &matmul_rows<Format>,                            \
-                                         &PreparedInputs<PlainProduct, has_few>::preparation, plain_keeping},    \
-      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct, has_few>::preparation, \
-       glu_keeping},
-#define FASTGO_AMX_FLOATS(name, Format) FASTGO_AMX_ROWS(name, Format, false, nullptr, nullptr)
+#define FASTGO_AMX_ROWS(name, Format, plain_keeping, glu_keeping)                                    \
+  FASTGO_AMX_SIDE(name, Format, "_r64")                                                              \
+  FASTGO_AMX_SIDE(name, Format, "_r128"){"matmul_" #name "_r8", &matmul_rows<Format>,                \
+                                         &PreparedInputs<PlainProduct>::preparation, plain_keeping}, \
+      {"matmul_glu_" #name "_r8", &matmul_glu_rows<Format>, &PreparedInputs<GatedProduct>::preparation, glu_keeping},
+#define FASTGO_AMX_FLOATS(name, Format) FASTGO_AMX_ROWS(name, Format, nullptr, nullptr)
 #define FASTGO_AMX_QUANTISED(name, Format) \
-  FASTGO_AMX_ROWS(name, Format, true, &KeptWeights<Format>::plain, &KeptWeights<Format>::glu)
+  FASTGO_AMX_ROWS(name, Format, &KeptWeights<Format>::plain, &KeptWeights<Format>::glu)
 
 }  // namespace
 

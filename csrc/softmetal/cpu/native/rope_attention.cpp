@@ -46,8 +46,7 @@ template <typename T, int heads>
 void attend(const RopeAttentionArgs& args, const Row<T>& row, std::uint32_t earlier, float* out) {
   const auto &keys = row.keys, &values = row.values, &key = row.key, &value = row.value;
   const std::uint32_t head_dim = args.head_dim;
-  score_cache<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride, row.unpacked,
-                        values);
+  score_cache<T, heads>(row.queries, keys, earlier, head_dim, args.scale, row.scores, row.stride, row.unpacked, values);
   score_cache<T, heads>(row.queries, key, 1, head_dim, args.scale, row.own_scores, 16, row.unpacked, key);
   for (int h = 0; h < heads; h++) {
     float* scores = row.scores + h * row.stride;
