@@ -1,11 +1,9 @@
 // Decode's matrix-vector products on AVX-512 VNNI; see vnni.h.
-#include <cstdlib>
-
 #include "cpu/native/activation.h"
 #include "cpu/native/finish.h"
 #include "cpu/native/head.h"
+#include "cpu/native/stage_memory.h"
 #include "cpu/native/vnni.h"
-#include "cpu/stage.h"
 #include "include/matmul_args.h"
 
 namespace softmetal::cpu::native::FASTGO_ISA {
@@ -176,42 +174,14 @@ void multiply_rows(const Planes& p, std::uint32_t begin, std::uint32_t end, std:
   }
 }
 
-// The quantised inputs that a thread multiplied last: the pieces of a stage, and its products of the same inputs, share
-// them. Nobody writes what a stage reads while it runs.
-class KeptInputs {
- public:
-  ~KeptInputs() { std::free(memory_); }
-
-  const Inputs& get(const float* x, std::uint32_t blocks, bool nibble_order) {
-    const std::uint64_t stage = running_stage();
-    if (stage != 0 && stage == stage_ && x == x_ && blocks == blocks_) return inputs_;
-    const std::size_t size = (inputs_bytes(blocks) + 63) / 64 * 64;
-    if (size > size_) {
-      std::free(memory_);
-      memory_ = static_cast<unsigned char*>(std::aligned_alloc(64, size));
-      if (memory_ == nullptr) std::abort();
-      size_ = size;
-    }
-    inputs_ = quantise(x, blocks, nibble_order, memory_);
-    stage_ = stage;
-    x_ = x;
-    blocks_ = blocks;
-    return inputs_;
-  }
-
- private:
-  std::uint64_t stage_ = 0;
-  const float* x_ = nullptr;
-  std::uint32_t blocks_ = 0;
-  Inputs inputs_ = {};
-  unsigned char* memory_ = nullptr;
-  std::size_t size_ = 0;
-};
-
+// The quantised inputs of a thread's pieces of a stage, which its products of the same inputs share.
 template <bool nibble_order>
-const Inputs& stage_inputs(const void* x, std::uint32_t blocks) {
-  thread_local KeptInputs kept;
-  return kept.get(static_cast<const float*>(x), blocks, nibble_order);
+Inputs stage_inputs(const void* x, std::uint32_t blocks) {
+  thread_local StageMemory memory;
+  if (memory.is_new(x, inputs_bytes(blocks))) {
+    return quantise(static_cast<const float*>(x), blocks, nibble_order, memory.data());
+  }
+  return place_inputs(memory.data(), blocks);
 }
 
 template <typename Format>
@@ -220,7 +190,7 @@ void matmul_vector(const Launch& launch, std::uint64_t begin, std::uint64_t end)
   const Planes planes(launch.buffers[1], args.planes);
   auto* y = static_cast<float*>(launch.buffers[3]);
   const std::uint32_t blocks = args.columns / block_weights;
-  const Inputs& in = stage_inputs<RowProduct<Format>::nibble_order>(launch.buffers[2], blocks);
+  const Inputs in = stage_inputs<RowProduct<Format>::nibble_order>(launch.buffers[2], blocks);
   const std::uint64_t group_outputs = VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
   const auto first = smaller(static_cast<std::uint32_t>(begin * group_outputs), last);
@@ -238,7 +208,7 @@ void matmul_glu_vector(const Launch& launch, std::uint64_t begin, std::uint64_t 
   const Planes up_planes(launch.buffers[2], args.up_planes);
   auto* y = static_cast<float*>(launch.buffers[4]);
   const std::uint32_t blocks = args.columns / block_weights;
-  const Inputs& in = stage_inputs<RowProduct<Format>::nibble_order>(launch.buffers[3], blocks);
+  const Inputs in = stage_inputs<RowProduct<Format>::nibble_order>(launch.buffers[3], blocks);
   const std::uint64_t group_outputs = GLU_VECTOR_OUTPUTS * launch.threads_per_threadgroup.x / 32;
   const auto last = smaller(static_cast<std::uint32_t>(end * group_outputs), args.outputs);
   for (auto n = static_cast<std::uint32_t>(begin * group_outputs); n < last; n += glu_rows) {
