@@ -11,7 +11,6 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 constexpr int group_heads = 4;            // at most so many query heads are handled together
 constexpr int value_vectors = 4;          // of a value row handled together
 constexpr std::uint32_t value_rows = 32;  // read in one go: their parts stay in the L1 cache
-constexpr std::uint32_t rows_ahead = 32;  // of what is read, fetched: all keys, then all values, then `next`
 
 // The first position that a row sees which sees those before `end`; window 0: from the start.
 inline std::uint32_t first_visible(std::uint32_t window, std::uint32_t end) {
@@ -46,7 +45,7 @@ void score_keys(const float* queries, const T* keys, std::uint32_t count, std::u
     for (std::uint32_t p = 0; p < width; p++) {
       // A last vector that is not full repeats its last key.
       const T* key = keys + static_cast<std::size_t>(first + smaller(p, present - 1)) * head_dim;
-      const std::uint32_t ahead = first + p + rows_ahead;
+      const std::uint32_t ahead = first + p + width;
       fetch_rows(ahead < count ? keys + std::size_t{ahead} * head_dim : next + std::size_t{ahead - count} * head_dim,
                  head_dim * sizeof(T));
       Vector dot[heads] = {};
