@@ -16,18 +16,36 @@ constexpr std::uint64_t native_pieces_per_thread = 2;
 constexpr std::uint64_t many_units = 1024, pieces_of_many_units = 3;  // where unequal threads cost more than a piece
 constexpr std::uint64_t shader_pieces_per_thread = 8;
 
+// Of products and the like: half of a thread's share, then half of what is left, and so on. What their pieces have in
+// common is prepared before, so that small ones cost nothing more, and threads end at nearly the same time.
+constexpr std::uint64_t shrinking_pieces_per_thread = 5;
+
 // Before a program's kernels keep anything: what runs a few times only would not earn the memory back.
 constexpr std::uint32_t runs_before_keeping = 8;
 
 Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 
+bool has_shrinking_pieces(const Work& work, unsigned threads) {
+  const bool is_prepared = work.pipeline && work.pipeline->native.run && work.pipeline->native.preparation;
+  return is_prepared && work.kept_bytes == 0 && work.units >= many_units && work.units >> shrinking_pieces_per_thread >= threads;
+}
+
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {
+  if (has_shrinking_pieces(work, threads)) return shrinking_pieces_per_thread * threads;
   const bool native = work.pipeline && work.pipeline->native.run;
   const std::uint64_t of_native = work.units < many_units ? native_pieces_per_thread : pieces_of_many_units;
   const std::uint64_t per_thread = native ? of_native : shader_pieces_per_thread;
   // Few units of a native kernel stay together: heads of attention, say, that read the same keys.
   if (native && work.units <= per_thread * threads) return std::min<std::uint64_t>(work.units, threads);
   return std::min<std::uint64_t>(work.units, per_thread * threads);
+}
+
+// The first unit of piece `p` of `count`.
+std::uint64_t piece_begin(const Work& work, unsigned threads, std::uint64_t p, std::uint64_t count) {
+  if (!has_shrinking_pieces(work, threads)) return work.units * p / count;
+  const std::uint64_t thread = p / shrinking_pieces_per_thread, place = p % shrinking_pieces_per_thread;
+  const std::uint64_t begin = work.units * thread / threads, end = work.units * (thread + 1) / threads;
+  return place == 0 ? begin : begin + ((end - begin) >> (shrinking_pieces_per_thread - place));
 }
 
 void run_threadgroups(const Work& work, const Piece& piece, const FaultSink& faults) {
@@ -137,15 +155,16 @@ std::size_t CpuProgram::plan_stage(std::size_t first_work) {
   std::vector<std::vector<Piece>> of_thread(threads_);
   unsigned next_thread = 0;
   for (std::size_t w = first_work; w < last_work; ++w) {
-    const std::uint64_t units = works_[w].units;
     const std::uint64_t count = wanted_pieces(works_[w], threads_);
-    // A thread begins with its last piece: where costs grow along a grid, as causal attention's do, small ones come
-    // last. Kept weights are read in order, so that what one piece asks for ahead is the next one's.
+    // A thread begins with its last piece, the largest: where costs grow along a grid, as causal attention's do, small
+    // ones come last as well. Kept weights are read in order, so that what one piece asks for ahead is the next one's.
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::uint64_t p = works_[w].kept_bytes != 0 ? i : count - 1 - i;
       // Fewer pieces than threads: go on where the work before stopped, so that small dispatches spread.
       const std::uint64_t thread = count < threads_ ? (next_thread + p) % threads_ : p * threads_ / count;
-      of_thread[thread].push_back({static_cast<std::uint32_t>(w), units * p / count, units * (p + 1) / count, false});
+      const std::uint64_t begin = piece_begin(works_[w], threads_, p, count);
+      const std::uint64_t end = piece_begin(works_[w], threads_, p + 1, count);
+      of_thread[thread].push_back({static_cast<std::uint32_t>(w), begin, end, false});
     }
     if (count < threads_) next_thread = static_cast<unsigned>((next_thread + count) % threads_);
   }
