@@ -27,7 +27,8 @@ Size3 size3(const Extent& extent) { return {extent.x, extent.y, extent.z}; }
 
 bool has_shrinking_pieces(const Work& work, unsigned threads) {
   const bool is_prepared = work.pipeline && work.pipeline->native.run && work.pipeline->native.preparation;
-  return is_prepared && work.kept_bytes == 0 && work.units >= many_units && work.units >> shrinking_pieces_per_thread >= threads;
+  return is_prepared && work.kept_bytes == 0 && work.units >= many_units &&
+         work.units >> shrinking_pieces_per_thread >= threads;
 }
 
 std::uint64_t wanted_pieces(const Work& work, unsigned threads) {

@@ -22,6 +22,8 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 
 // Rows of a block: what a thread does to them stays in an L2 cache of 2 MB from kernel to kernel.
 constexpr std::uint32_t most_rows = 256;
+// Rows whose gates are applied together: whole tiles of both units.
+constexpr std::uint32_t gated_rows = 96;
 
 // A kernel's arguments, the index of its inputs' buffer and of the function constant reads_bfloat, and how many
 // matrices it multiplies the inputs with.
@@ -246,17 +248,25 @@ void matmul_glu_many(const Launch& launch, std::uint64_t begin, std::uint64_t en
   const bool is_bfloat = is_true(launch, GatedProduct::writes_bfloat);
   const Workspace<GatedProduct, Tiles> workspace(launch);
   const Tiles tiles;
+  const auto load = [&](const PanelWork& work, std::uint32_t matrix) {
+    load_panel<Format>(matrices[matrix], work.output, work.count, args.columns, workspace.panel, workspace.scales);
+  };
   const auto multiply = [&](const PanelWork& work) {
-    const std::uint32_t rows = work.end_row - work.row;
-    for (std::uint32_t i = 0; i < 2; i++) {
-      load_panel<Format>(matrices[i], work.output, work.count, args.columns, workspace.panel, workspace.scales);
-      tiles.multiply(workspace.inputs, work.row, rows, workspace.pairs, workspace.panel,
-                     {workspace.results(i), panel_outputs});
-    }
-    for (std::uint32_t i = 0; i < rows; i++) {
-      const std::size_t at = static_cast<std::size_t>(work.row + i) * args.outputs + work.output;
-      gate_row(args.activation, workspace.results(0) + i * panel_outputs, workspace.results(1) + i * panel_outputs,
-               work.count, launch.buffers[4], at, is_bfloat);
+    load(work, 0);
+    tiles.multiply(workspace.inputs, work.row, work.end_row - work.row, workspace.pairs, workspace.panel,
+                   {workspace.results(0), panel_outputs});
+    load(work, 1);
+    // A few rows at a time, so that their factors are still in the L1 cache when gates meet them.
+    for (std::uint32_t row = work.row; row < work.end_row; row += gated_rows) {
+      const std::uint32_t rows = smaller(gated_rows, work.end_row - row);
+      tiles.multiply(workspace.inputs, row, rows, workspace.pairs, workspace.panel,
+                     {workspace.results(1), panel_outputs});
+      const float* gates = workspace.results(0) + std::size_t{row - work.row} * panel_outputs;
+      for (std::uint32_t i = 0; i < rows; i++) {
+        const std::size_t at = static_cast<std::size_t>(row + i) * args.outputs + work.output;
+        gate_row(args.activation, gates + i * panel_outputs, workspace.results(1) + i * panel_outputs, work.count,
+                 launch.buffers[4], at, is_bfloat);
+      }
     }
   };
   for_each_panel(launch, begin, end, args.rows, args.outputs, multiply);

@@ -35,6 +35,7 @@ extern const NativeTable matmul_int16_table;
 namespace avx512_bf16 {
 extern const NativeTable matmul_bf16_table;
 extern const NativeTable attention_bf16_table;
+extern const NativeTable norm_table;
 }  // namespace avx512_bf16
 namespace avx512_amx {
 extern const NativeTable matmul_amx_table;
@@ -106,6 +107,7 @@ bool add_all() {
   }
   add_table(avx512_bf16::matmul_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512_bf16::attention_bf16_table, "avx512_bf16", 40, &has_avx512_bf16);
+  add_table(avx512_bf16::norm_table, "avx512_bf16", 40, &has_avx512_bf16);
   add_table(avx512_amx::matmul_amx_table, "avx512_amx", 50, &has_avx512_amx);
   add_table(avx512_amx::attention_amx_table, "avx512_amx", 50, &has_avx512_amx);
   add_table(avx2::matmul_int16_table, "avx2", 21, &has_avx2);

@@ -12,6 +12,12 @@ namespace softmetal::cpu::native::FASTGO_ISA {
 inline void store_rounded(float* p, Vector v) { store(p, v); }
 
 // To nearest, ties to even; NaN stays NaN.
+#if defined(__AVX512BF16__)
+inline void store_rounded(Bfloat* p, Vector v) {
+  const __m256bh halves = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+  std::memcpy(p, &halves, sizeof halves);
+}
+#else
 inline void store_rounded(Bfloat* p, Vector v) {
   typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vector) / 2)));
   const BitVector bits = reinterpret_cast<BitVector>(v), is_nan = reinterpret_cast<BitVector>(v != v);
@@ -19,6 +25,7 @@ inline void store_rounded(Bfloat* p, Vector v) {
   const Halves halves = __builtin_convertvector(((rounded & ~is_nan) | ((bits | 0x400000) & is_nan)) >> 16, Halves);
   std::memcpy(p, &halves, sizeof halves);
 }
+#endif
 
 // A row of y, which begins at element `start`, of T: float or Bfloat.
 template <typename T>
