@@ -8,7 +8,7 @@ from fastgo import tolerances
 from fastgo.ops import combine_matmul
 from fastgo.ops.vector_cuts import Cut
 from fastgo.ops.vector_tuning import STREAM_FORMATS, TILE_FORMATS
-from harness import error, product_scale, random_weight, run_wide, run_wide_cut
+from harness import error, product_scale, random_weight, run_wide_cut
 from variants import Variant
 
 FORMATS = [{"int4": "int4_g32"}.get(format, format) for format in (*TILE_FORMATS, *STREAM_FORMATS)]
@@ -30,10 +30,7 @@ def test_combine_matmul(variant: Variant, format: str, cut: Cut | None) -> None:
             partial[:, :, -1], bests[:, :, -1], totals[:, :, -1] = 0.0, -1e30, 0.0
         weight = random_weight(format, outputs, heads * head_dim)
         inputs = {"partial": partial, "bests": bests, "totals": totals, "weight": weight}
-        if cut is None:
-            got = variant.call(run_wide, "combine_matmul", inputs, {})["y"]
-        else:
-            got = variant.call(run_wide_cut, "combine_matmul", inputs, {}, cut)["y"]
+        got = variant.call(run_wide_cut, "combine_matmul", inputs, {}, cut)["y"]
         doubles = [array.astype(np.float64) for array in (partial, bests, totals)]
         want = combine_matmul.reference(*doubles, weight.dense())
         row = combine_matmul.reference(*doubles, np.eye(heads * head_dim))

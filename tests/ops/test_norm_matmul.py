@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import Attributes
 from fastgo import tolerances
 from fastgo.ops import norm_matmul_glu, norm_matmul_group
 from fastgo.ops.vector_cuts import Cut
 from fastgo.ops.vector_tuning import STREAM_FORMATS, TILE_FORMATS
-from harness import Array, Input, error, product_scale, random_rows, random_weight, run_wide, run_wide_cut
+from harness import Array, Input, error, product_scale, random_rows, random_weight, run_wide_cut
 from variants import Variant
 
 FORMATS = [{"int4": "int4_g32"}.get(format, format) for format in (*TILE_FORMATS, *STREAM_FORMATS)]
@@ -46,14 +45,6 @@ def check_stream(before: str, got: dict[str, Array], want: Array) -> None:
         assert error(got["stream"], want) <= tolerances.KERNELS["add_rms_norm", "float32"]
 
 
-def run(
-    variant: Variant, op: str, inputs: dict[str, Input], attributes: Attributes, cut: Cut | None
-) -> dict[str, Array]:
-    if cut is None:
-        return variant.call(run_wide, op, inputs, attributes)
-    return variant.call(run_wide_cut, op, inputs, attributes, cut)
-
-
 def check_group(
     variant: Variant,
     format: str,
@@ -68,7 +59,7 @@ def check_group(
         inputs[name] = random_weight(format, outputs[i], columns, i)
         if has_bias:
             inputs[f"bias_{name}"] = 10.0 * random_rows(5 + i, outputs[i])
-    got = run(variant, "norm_matmul_group", inputs, {"eps": 1e-6}, cut)
+    got = variant.call(run_wide_cut, "norm_matmul_group", inputs, {"eps": 1e-6}, cut)
     stream, *products = norm_matmul_group.reference(**doubles(inputs), eps=1e-6)
     check_stream(before, got, stream)
     y = normed(inputs)
@@ -86,7 +77,7 @@ def check_glu(variant: Variant, format: str, before: str, columns: int, outputs:
     inputs = stream_inputs(before, columns)
     inputs |= {name: random_weight(format, outputs, columns, i) for i, name in enumerate(("gate", "up"))}
     attributes = {"eps": 1e-6, "activation": "gelu_tanh"}
-    got = run(variant, "norm_matmul_glu", inputs, attributes, cut)
+    got = variant.call(run_wide_cut, "norm_matmul_glu", inputs, attributes, cut)
     stream, want = norm_matmul_glu.reference(**doubles(inputs), **attributes)
     check_stream(before, got, stream)
     y, gate, up = normed(inputs), doubles(inputs)["gate"], doubles(inputs)["up"]

@@ -29,8 +29,8 @@ DeviceInfo describe_machine(const Environment& environment) {
               kernel_set_name(environment) + ")";
   info.registry_id = cpu_registry_id;
   info.has_unified_memory = true;
-  info.recommended_working_set = usable_memory() / 4 * 3;
   info.max_buffer_length = usable_memory();
+  info.recommended_working_set = info.max_buffer_length / 4 * 3;
   info.page_size = page_size();
   return info;
 }
@@ -40,7 +40,7 @@ class CpuDriver final : public Driver {
   explicit CpuDriver(const Environment& environment)
       : environment_(environment),
         info_(describe_machine(environment)),
-        kept_(usable_memory() / kept_part, available_memory),
+        kept_(info_.max_buffer_length / kept_part, available_memory),
         executor_(thread_count(environment)) {
     throw_kernel_faults();
   }

@@ -210,7 +210,7 @@ class GroupProduct {
           const float* input_sums = x.sums + (round * steps_together + s) * rows_together;
           for_each_index(
               [&](auto m) __attribute__((always_inline)) {
-                if constexpr (lines > 0) {
+                if constexpr (lines > 0) {  // g++ 13 warns of a comparison with 0
                   for (std::uint32_t line = s * rows_together + m; line < lines; line += slots) {
                     fetch_between<!std::is_same_v<Format, Q8_0>>(pair + line * 64, sums[m]);
                   }
